@@ -1,0 +1,528 @@
+"""B-spline layers in Numba: local tables, and the layer sum_p sum_i W[p,i,q] b_i(x_p) with its pullback.
+
+Kernels are leaves: arrays in, arrays out, nothing checked. Letters:
+
+    N, P, Q     samples, inputs, outputs            K, d    functions per input, degree
+    z           (M, N, P) jet of the inputs          M = 1 + 2 D: value, D first and D second directional derivatives
+    y           (M, N, Q) jet of the outputs         t       (P, K+d+1) knots, a row for each input
+    W           (P, K, Q) spline weights             V       (P, Q) weights of the base function SiLU, or None
+    first       (B,) index of the first of the d+1 functions that are not zero
+    b           (order+1, d+1, B) those functions and their derivatives at B samples
+
+What makes them fast:
+
+  * only the d+1 functions that are not zero are touched, so the cost does not depend on the number of intervals;
+  * samples go by in blocks whose tables stay in the first-level cache, computed with samples innermost;
+  * mixing runs over outputs innermost, in scratch that is aligned to cache lines and padded to whole vectors
+    (layers with fewer than four outputs mix with samples innermost instead);
+  * `window` is a tuple whose only meaning is its length d+1: Numba knows it while compiling and unrolls the loops.
+
+Results do not depend on the number of threads: work is divided by sizes alone and partial sums are added in order.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+BLOCK = 64  # samples to a table
+TILE = 512  # samples to a visit of one input's weights
+LINE = 64  # bytes of a cache line, and of the widest vector
+NARROW = 4  # from this many outputs on, mixing runs over outputs innermost
+
+PLAIN = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}  # every sum as it is written
+SUMS = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "reassoc"}}  # sums over q in any order
+
+ZERO, LINEAR, CLAMP = 0, 1, 2  # what happens outside [t_d, t_K]
+
+
+# ---------------------------------------------------------------------------------------------- tables at one point
+
+
+@njit(**PLAIN)
+def knot(t, i):
+    """t[i]; beyond the ends any increasing numbers serve, as no existing function depends on them."""
+    T = t.shape[0]
+    if i < 0:
+        return t[0] + i * (t[T - 1] - t[0])
+    if i >= T:
+        return t[T - 1] + (i - T + 1) * (t[T - 1] - t[0])
+    return t[i]
+
+
+@njit(**PLAIN)
+def find_span(x, t, low, high):
+    """The last span i in [low, high) with t[i] <= x and positive width; the first such span for x below all."""
+    while low < high - 1 and t[low + 1] == t[low]:
+        low += 1
+    while high - 1 > low and t[high - 1] == t[high]:
+        high -= 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if x < t[middle]:
+            high = middle
+        else:
+            low = middle
+    return low
+
+
+@njit(**PLAIN)
+def local_table(x, t, j, window, order, b, n):
+    """b[m, i, n] = derivative m of function j-d+i at x in the span [t_j, t_j+1), for i = 0..d and m = 0..order.
+
+    The triangle of Cox-de Boor (Piegl and Tiller, The NURBS Book, A2.2); a derivative is taken by differencing in
+    the last steps: B'_{i,e} = e (B_{i,e-1}/(t_{i+e} - t_i) - B_{i+1,e-1}/(t_{i+e+1} - t_{i+1})). No denominator is
+    zero, because each contains the span of x.
+    """
+    d = len(window) - 1
+    for m in range(order + 1):
+        for i in range(d + 1):
+            b[m, i, n] = 0.0
+    for m in range(min(order, d) + 1):
+        b[m, 0, n] = 1.0
+        for e in range(1, d + 1):
+            saved = x - x
+            if e <= d - m:
+                for i in range(e):
+                    right, left = knot(t, j + i + 1), knot(t, j + 1 - e + i)
+                    share = b[m, i, n] / (right - left)
+                    b[m, i, n] = saved + (right - x) * share
+                    saved = (x - left) * share
+                b[m, e, n] = saved
+            else:
+                for i in range(e):
+                    share = e * b[m, i, n] / (knot(t, j + i + 1) - knot(t, j + 1 - e + i))
+                    b[m, i, n] = saved - share
+                    saved = share
+                b[m, e, n] = saved
+
+
+@njit(**PLAIN)
+def shift_window(j, K, window, order, b, n):
+    """Drop the functions of span j that do not exist (index below 0 or above K-1); the first one that is kept."""
+    d = len(window) - 1
+    s = max(min(j - d, K - 1 - d), 0) - (j - d)  # the window moves up by s
+    if s == 0:
+        return j - d
+    for m in range(order + 1):
+        for r in range(d + 1):
+            i = r if s > 0 else d - r
+            b[m, i, n] = b[m, i + s, n] if 0 <= i + s <= d else 0.0
+    return j - d + s
+
+
+@njit(**PLAIN)
+def point(x, t, window, order, policy, b, n):
+    """All that is not zero at any x, inside or outside the domain, on any knots: fills b[:, :, n], returns first."""
+    d, T = len(window) - 1, t.shape[0]
+    K = T - d - 1
+    if policy == ZERO:
+        j = find_span(x, t, 0, T - 1)
+        local_table(x, t, j, window, order, b, n)
+        if x < t[0] or x > t[T - 1]:
+            for m in range(order + 1):
+                for i in range(d + 1):
+                    b[m, i, n] = 0.0
+        return shift_window(j, K, window, order, b, n)
+    edge = min(max(x, t[d]), t[K])
+    j = find_span(edge, t, d, K)
+    if x < t[d] or x > t[K]:
+        local_table(edge, t, j, window, max(order, 1), b, n)
+        for i in range(d + 1):
+            if policy == LINEAR:
+                b[0, i, n] += b[1, i, n] * (x - edge)
+            for m in range(1 if policy == CLAMP else 2, order + 1):
+                b[m, i, n] = 0.0
+    else:
+        local_table(x, t, j, window, order, b, n)
+    return j - d
+
+
+# -------------------------------------------------------------------------------------------- tables of many points
+
+
+@njit(**PLAIN)
+def table(x, B, t, h, window, order, policy, first, b):
+    """first and b for the B points x; h > 0 promises uniform knots of that spacing, h = 0 nothing.
+
+    The loops run over samples innermost. Points outside the domain are then done one by one.
+    """
+    d, T = len(window) - 1, t.shape[0]
+    K = T - d - 1
+    u = np.empty(BLOCK, x.dtype)
+    if h > 0:
+        uniform_spans(x, B, t, h, d, first, u)
+        uniform_values(u, B, window, b[0])
+        for m in range(1, order + 1):
+            uniform_derivative(u, B, h, d, m, b[m])
+    else:
+        for n in range(B):
+            first[n] = find_span(x[n], t, d, K) - d
+        for m in range(order + 1):
+            general_derivative(x, B, t, first, d, m, b[m], u)
+    closed = policy != ZERO or t[K] == t[T - 1]
+    for n in range(B):
+        if x[n] < t[d] or x[n] > t[K] or (x[n] == t[K] and not closed):
+            first[n] = point(x[n], t, window, order, policy, b, n)
+
+
+@njit(**PLAIN)
+def uniform_spans(x, B, t, h, d, first, u):
+    """t_j <= x < t_{j+1} without a search: first = j - d and u = (x - t_j)/h."""
+    last, start, reciprocal = t.shape[0] - 2 * d - 2, t[d], 1 / h
+    for n in range(B):
+        first[n] = int(min(max(np.floor((x[n] - start) * reciprocal), 0), last))
+    for n in range(B):  # rounding may have missed by one
+        j = first[n] + d
+        j = first[n] + (1 if x[n] >= t[j + 1] else 0) - (1 if x[n] < t[j] else 0)
+        first[n] = min(max(j, 0), last)
+    for n in range(B):
+        u[n] = (x[n] - t[first[n] + d]) * reciprocal
+
+
+@njit(**PLAIN)
+def uniform_values(u, B, window, b):
+    """The triangle on uniform knots, whose ratios need no division: (i + 1 - u)/e and (u + e - 1 - i)/e."""
+    zero, one = u.dtype.type(0), u.dtype.type(1)
+    for n in range(B):
+        b[0, n] = one
+        for e in range(1, len(window)):
+            saved = zero
+            for i in range(e):
+                value = b[i, n] * (one / e)
+                b[i, n] = saved + (i + one - u[n]) * value
+                saved = (u[n] + (e - one - i)) * value
+            b[e, n] = saved
+
+
+@njit(**PLAIN)
+def uniform_derivative(u, B, h, d, m, b):
+    """Derivative m: the triangle to degree d - m, then m differences B'_{i,e} = (B_{i,e-1} - B_{i+1,e-1})/h."""
+    b[:, :B] = 0.0
+    if m > d:
+        return
+    b[0, :B] = (1 / h) ** m
+    saved = np.empty(BLOCK, u.dtype)
+    for e in range(1, d + 1):
+        saved[:B] = 0.0
+        for i in range(e):
+            row = b[i]
+            if e <= d - m:
+                share = u.dtype.type(1 / e)
+                for n in range(B):
+                    value = row[n] * share
+                    row[n] = saved[n] + (i + 1 - u[n]) * value
+                    saved[n] = (u[n] + (e - 1 - i)) * value
+            else:
+                for n in range(B):
+                    value = row[n]
+                    row[n] = saved[n] - value
+                    saved[n] = value
+        b[e, :B] = saved[:B]
+
+
+@njit(**PLAIN)
+def general_derivative(x, B, t, first, d, m, b, saved):
+    """Derivative m of the functions inside the domain on any knots: `local_table`, samples innermost."""
+    b[:, :B] = 0.0
+    if m > d:
+        return
+    b[0, :B] = 1.0
+    for e in range(1, d + 1):
+        saved[:B] = 0.0
+        for i in range(e):
+            row = b[i]
+            if e <= d - m:
+                for n in range(B):
+                    left, right = t[first[n] + d + 1 - e + i], t[first[n] + d + i + 1]
+                    value = row[n] / (right - left)
+                    row[n] = saved[n] + (right - x[n]) * value
+                    saved[n] = (x[n] - left) * value
+            else:
+                for n in range(B):
+                    value = e * row[n] / (t[first[n] + d + i + 1] - t[first[n] + d + 1 - e + i])
+                    row[n] = saved[n] - value
+                    saved[n] = value
+        b[e, :B] = saved[:B]
+
+
+@njit(**PLAIN)
+def basis_table(x, t, h, window, order, policy, first, values):
+    """first (N, P) and values (order+1, N, P, d+1) of the functions that are not zero at x (N, P)."""
+    N, P = x.shape
+    d = len(window) - 1
+    column, start = np.empty(BLOCK, x.dtype), np.empty(BLOCK, np.int64)
+    b = np.empty((max(order, 1) + 1, d + 1, BLOCK), x.dtype)
+    for low in range(0, N, BLOCK):
+        B = min(BLOCK, N - low)
+        for p in range(P):
+            for n in range(B):
+                column[n] = x[low + n, p]
+            table(column, B, t[p], h[p], window, order, policy, start, b)
+            for n in range(B):
+                first[low + n, p] = start[n]
+                for m in range(order + 1):
+                    for i in range(d + 1):
+                        values[m, low + n, p, i] = b[m, i, n]
+
+
+@njit(**PLAIN)
+def silu_table(x, B, order, s):
+    """s[m] = derivative m of x sigma(x) at the B points x, sigma(x) = 1/(1 + e^-x).
+
+    With sigma' = sigma (1 - sigma), sigma'' = sigma' (1 - 2 sigma), sigma''' = sigma' (1 - 6 sigma'):
+    (x sigma)^(m) = m sigma^(m-1) + x sigma^(m).  e^-x = 2^-k e^-r with |r| <= log(2)/2 and e^-r by its Taylor
+    polynomial, whose remainder is below rounding; written out so that the compiler vectorises it (a library call
+    would not be).
+    """
+    for n in range(B):
+        w = -min(max(x[n], -700.0), 700.0)
+        k = np.floor(w * 1.4426950408889634 + 0.5)
+        r = (w - k * 6.93147180369123816490e-01) - k * 1.90821492927058770002e-10
+        e = 1.0 / 6227020800.0
+        e = e * r + 1.0 / 479001600.0
+        e = e * r + 1.0 / 39916800.0
+        e = e * r + 1.0 / 3628800.0
+        e = e * r + 1.0 / 362880.0
+        e = e * r + 1.0 / 40320.0
+        e = e * r + 1.0 / 5040.0
+        e = e * r + 1.0 / 720.0
+        e = e * r + 1.0 / 120.0
+        e = e * r + 1.0 / 24.0
+        e = e * r + 1.0 / 6.0
+        e = e * r + 0.5
+        e = e * r + 1.0
+        e = e * r + 1.0
+        power = np.int64((np.int64(k) + 1023) << 52).view(np.float64)  # 2^k, written into the exponent
+        sigma = 1.0 / (1.0 + e * power)
+        s[0, n] = x[n] * sigma
+        if order >= 1:
+            slope = sigma * (1.0 - sigma)
+            s[1, n] = sigma + x[n] * slope
+            if order >= 2:
+                second = slope * (1.0 - 2.0 * sigma)
+                s[2, n] = 2.0 * slope + x[n] * second
+                if order >= 3:
+                    s[3, n] = 3.0 * second + x[n] * slope * (1.0 - 6.0 * slope)
+
+
+# --------------------------------------------------------------------------------------- mixing in blocks and scratch
+
+
+@njit(**PLAIN)
+def aligned(rows, Q, like):
+    """Zeros (rows, Q') that start on a cache line, Q' = Q rounded up to whole vectors (Q itself if narrow)."""
+    lanes = LINE // like.itemsize
+    width = (Q + lanes - 1) // lanes * lanes if Q >= NARROW else Q
+    memory = np.zeros(rows * width + lanes, like.dtype)
+    start = (LINE - memory.ctypes.data % LINE) % LINE // like.itemsize
+    return memory[start : start + rows * width].reshape(rows, width)
+
+
+@njit(**SUMS)
+def mix(B, first, f, g, w, v, y, window):
+    """y[n] += sum_i f[i, n] w[first[n] + i] + g[n] v, for B samples."""
+    Q = y.shape[1]
+    if Q < NARROW:
+        for q in range(Q):
+            for n in range(B):
+                value = y[n, q]
+                for i in range(len(window)):
+                    value += f[i, n] * w[first[n] + i, q]
+                if v is not None:
+                    value += g[n] * v[q]
+                y[n, q] = value
+        return
+    for n in range(B):
+        w_n, y_n = w[first[n] :], y[n]
+        for q in range(Q):
+            value = y_n[q]
+            for i in range(len(window)):
+                value += f[i, n] * w_n[i, q]
+            if v is not None:
+                value += g[n] * v[q]
+            y_n[q] = value
+
+
+@njit(**SUMS)
+def mix_pullback(B, first, f, g, w_bar, v_bar, y_bar, window):
+    """w_bar[first[n] + i] += f[i, n] y_bar[n] and v_bar += g[n] y_bar[n], for B samples."""
+    Q = y_bar.shape[1]
+    if Q < NARROW:
+        for q in range(Q):
+            for n in range(B):
+                for i in range(len(window)):
+                    w_bar[first[n] + i, q] += f[i, n] * y_bar[n, q]
+                if v_bar is not None:
+                    v_bar[q] += g[n] * y_bar[n, q]
+        return
+    for n in range(B):
+        y_n = y_bar[n]
+        for i in range(len(window)):
+            row, factor = w_bar[first[n] + i], f[i, n]
+            for q in range(Q):
+                row[q] += factor * y_n[q]
+        if v_bar is not None:
+            factor = g[n]
+            for q in range(Q):
+                v_bar[q] += factor * y_n[q]
+
+
+@njit(**SUMS)
+def dots(B, a, y, out):
+    """out[n] = sum_q a[n, q] y[n, q], for B samples."""
+    zero = a.dtype.type(0)
+    for n in range(B):
+        a_n, y_n, total = a[n], y[n], zero
+        for q in range(y.shape[1]):
+            total += a_n[q] * y_n[q]
+        out[n] = total
+
+
+@njit(**PLAIN)
+def lift(B, b, z_1, z_2, F_1, F_2):
+    """F_1 = b' z_1 and F_2 = b'' z_1^2 + b' z_2 for rows of functions b (order+1, rows, B)."""
+    for i in range(b.shape[1]):
+        for n in range(B):
+            F_1[i, n] = b[1, i, n] * z_1[n]
+        for n in range(B):
+            F_2[i, n] = b[2, i, n] * z_1[n] * z_1[n] + b[1, i, n] * z_2[n]
+
+
+@njit(**PLAIN)
+def functions_table(x, B, t, h, window, order, policy, base, first, b):
+    """`table` in the rows b[:, :d+1] and, if there is a base function, `silu_table` in the last row."""
+    table(x, B, t, h, window, order, policy, first, b[:, : len(window)])
+    if base:
+        silu_table(x, B, order, b[:, len(window)])
+
+
+# ----------------------------------------------------------------------------------------------- the layer, forward
+
+
+@njit(**SUMS)
+def forward_part(start, stop, z, t, h, window, policy, W, V, y):
+    """Samples start..stop of y[c, n, q] = sum_p sum_i F_c[n, p, i] W[p, i, q], with b and its derivatives at z:
+
+    F_0 = b,   F_1 = b' z_1,   F_2 = b'' z_1^2 + b' z_2   (the last two for each direction).
+    """
+    M, _, P = z.shape
+    K, Q, d, D = W.shape[1], W.shape[2], len(window) - 1, (M - 1) // 2
+    order, base = 2 if D else 0, V is not None
+    x, first = np.empty((M, BLOCK), z.dtype), np.empty(BLOCK, np.int64)
+    b = np.empty((order + 2, d + 2, BLOCK), z.dtype)
+    F_1, F_2 = np.empty((d + 2, BLOCK), z.dtype), np.empty((d + 2, BLOCK), z.dtype)
+    w, tile = aligned(K + 1, Q, W), aligned(M * TILE, Q, W)
+    for low in range(start, stop, TILE):
+        high = min(low + TILE, stop)
+        tile[:] = 0.0
+        for p in range(P):
+            w[:K, :Q] = W[p]
+            if V is not None:
+                w[K, :Q] = V[p]
+            v = None if V is None else w[K]
+            for at in range(low, high, BLOCK):
+                B, row = min(BLOCK, high - at), at - low
+                for c in range(M):
+                    for n in range(B):
+                        x[c, n] = z[c, at + n, p]
+                functions_table(x[0], B, t[p], h[p], window, order, policy, base, first, b)
+                mix(B, first, b[0], b[0, d + 1], w, v, tile[row:], window)
+                for c in range(1, D + 1):
+                    lift(B, b, x[c], x[c + D], F_1, F_2)
+                    mix(B, first, F_1, F_1[d + 1], w, v, tile[c * TILE + row :], window)
+                    mix(B, first, F_2, F_2[d + 1], w, v, tile[(c + D) * TILE + row :], window)
+        for c in range(M):
+            y[c, low:high] = tile[c * TILE : c * TILE + high - low, :Q]
+
+
+@njit(parallel=True, **SUMS)
+def forward_parallel(size, z, t, h, window, policy, W, V, y):
+    """`forward_part` on slices of `size` samples at a time."""
+    N = z.shape[1]
+    for part in prange((N + size - 1) // size):
+        forward_part(part * size, min(N, (part + 1) * size), z, t, h, window, policy, W, V, y)
+
+
+# ---------------------------------------------------------------------------------------------- the layer, pullback
+
+
+@njit(**SUMS)
+def pullback_part(start, stop, p_start, p_stop, z, t, h, window, policy, W, V, y_bar, z_bar, W_bar, V_bar):
+    """Samples start..stop and inputs p_start..p_stop of the adjoint of `forward_part`. W_bar and V_bar are added to.
+
+    With the edge functions phi(x) = sum_i W_i b_i(x), their derivatives at z_0, and a sum over outputs in each product:
+
+    W_bar = F_0 y_bar_0 + F_1 y_bar_1 + F_2 y_bar_2,  summed over samples and directions
+    z_bar_0 = phi' y_bar_0 + z_1 phi'' y_bar_1 + z_1^2 phi''' y_bar_2 + z_2 phi'' y_bar_2
+    z_bar_1 = phi' y_bar_1 + 2 z_1 phi'' y_bar_2,      z_bar_2 = phi' y_bar_2.
+    """
+    M = z.shape[0]
+    K, Q, d, D = W.shape[1], W.shape[2], len(window) - 1, (M - 1) // 2
+    order, base = 2 if D else 0, V is not None
+    x, x_bar, first = np.empty((M, BLOCK), z.dtype), np.empty((M, BLOCK), z.dtype), np.empty(BLOCK, np.int64)
+    b, inner = np.empty((order + 2, d + 2, BLOCK), z.dtype), np.empty((5, BLOCK), z.dtype)
+    F_1, F_2 = np.empty((d + 2, BLOCK), z.dtype), np.empty((d + 2, BLOCK), z.dtype)
+    w, w_bar, tile = aligned(K + 1, Q, W), aligned(K + 1, Q, W), aligned(M * TILE, Q, W)
+    phi = aligned((order + 1) * BLOCK, Q, W)
+    for low in range(start, stop, TILE):
+        high = min(low + TILE, stop)
+        for c in range(M):
+            tile[c * TILE : c * TILE + high - low, :Q] = y_bar[c, low:high]
+        for p in range(p_start, p_stop):
+            w[:K, :Q] = W[p]
+            w_bar[:] = 0.0
+            if V is not None:
+                w[K, :Q] = V[p]
+            v, v_bar = None if V is None else w[K], None if V is None else w_bar[K]
+            for at in range(low, high, BLOCK):
+                B, y_0 = min(BLOCK, high - at), tile[at - low :]
+                for c in range(M):
+                    for n in range(B):
+                        x[c, n] = z[c, at + n, p]
+                functions_table(x[0], B, t[p], h[p], window, order + 1, policy, base, first, b)
+                mix_pullback(B, first, b[0], b[0, d + 1], w_bar, v_bar, y_0, window)
+                phi[:] = 0.0
+                for m in range(order + 1):
+                    mix(B, first, b[m + 1], b[m + 1, d + 1], w, v, phi[m * BLOCK :], window)
+                phi_1 = phi[:BLOCK]
+                dots(B, phi_1, y_0, x_bar[0])
+                for c in range(1, D + 1):
+                    y_1, y_2 = tile[c * TILE + at - low :], tile[(c + D) * TILE + at - low :]
+                    lift(B, b, x[c], x[c + D], F_1, F_2)
+                    mix_pullback(B, first, F_1, F_1[d + 1], w_bar, v_bar, y_1, window)
+                    mix_pullback(B, first, F_2, F_2[d + 1], w_bar, v_bar, y_2, window)
+                    phi_2, phi_3 = phi[BLOCK : 2 * BLOCK], phi[2 * BLOCK :]
+                    dots(B, phi_1, y_1, inner[0])
+                    dots(B, phi_1, y_2, inner[1])
+                    dots(B, phi_2, y_1, inner[2])
+                    dots(B, phi_2, y_2, inner[3])
+                    dots(B, phi_3, y_2, inner[4])
+                    for n in range(B):
+                        z_1, z_2 = x[c, n], x[c + D, n]
+                        x_bar[0, n] += z_1 * inner[2, n] + z_1 * z_1 * inner[4, n] + z_2 * inner[3, n]
+                        x_bar[c, n] = inner[0, n] + 2 * z_1 * inner[3, n]
+                        x_bar[c + D, n] = inner[1, n]
+                for c in range(M):
+                    for n in range(B):
+                        z_bar[c, at + n, p] = x_bar[c, n]
+            W_bar[p] += w_bar[:K, :Q]
+            if V is not None:
+                V_bar[p] += w_bar[K, :Q]
+
+
+@njit(parallel=True, **SUMS)
+def pullback_by_inputs(size, z, t, h, window, policy, W, V, y_bar, z_bar, W_bar, V_bar):
+    """`pullback_part` on `size` inputs at a time, which own their rows of W_bar, V_bar and columns of z_bar."""
+    P = z.shape[2]
+    for part in prange((P + size - 1) // size):
+        low, high = part * size, min(P, (part + 1) * size)
+        pullback_part(0, z.shape[1], low, high, z, t, h, window, policy, W, V, y_bar, z_bar, W_bar, V_bar)
+
+
+@njit(parallel=True, **SUMS)
+def pullback_by_samples(size, z, t, h, window, policy, W, V, y_bar, z_bar, W_parts, V_parts):
+    """`pullback_part` on `size` samples at a time, each with its own W_parts[part], V_parts[part] to be added up."""
+    N = z.shape[1]
+    for part in prange((N + size - 1) // size):
+        low, high = part * size, min(N, (part + 1) * size)
+        V_part = None if V is None else V_parts[part]
+        pullback_part(low, high, 0, z.shape[2], z, t, h, window, policy, W, V, y_bar, z_bar, W_parts[part], V_part)
