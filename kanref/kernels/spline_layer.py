@@ -454,10 +454,12 @@ def pullback_part(start, stop, p_start, p_stop, z, t, h, window, policy, W, V, y
     W_bar = F_0 y_bar_0 + F_1 y_bar_1 + F_2 y_bar_2,  summed over samples and directions
     z_bar_0 = phi' y_bar_0 + z_1 phi'' y_bar_1 + z_1^2 phi''' y_bar_2 + z_2 phi'' y_bar_2
     z_bar_1 = phi' y_bar_1 + 2 z_1 phi'' y_bar_2,      z_bar_2 = phi' y_bar_2.
+
+    An empty z_bar says that the adjoint of the inputs is not wanted.
     """
     M = z.shape[0]
     K, Q, d, D = W.shape[1], W.shape[2], len(window) - 1, (M - 1) // 2
-    order, base = 2 if D else 0, V is not None
+    order, base, inputs = 2 if D else 0, V is not None, z_bar.size > 0
     x, x_bar, first = np.empty((M, BLOCK), z.dtype), np.empty((M, BLOCK), z.dtype), np.empty(BLOCK, np.int64)
     b, inner = np.empty((order + 2, d + 2, BLOCK), z.dtype), np.empty((5, BLOCK), z.dtype)
     F_1, F_2 = np.empty((d + 2, BLOCK), z.dtype), np.empty((d + 2, BLOCK), z.dtype)
@@ -478,32 +480,34 @@ def pullback_part(start, stop, p_start, p_stop, z, t, h, window, policy, W, V, y
                 for c in range(M):
                     for n in range(B):
                         x[c, n] = z[c, at + n, p]
-                functions_table(x[0], B, t[p], h[p], window, order + 1, policy, base, first, b)
+                functions_table(x[0], B, t[p], h[p], window, order + 1 if inputs else order, policy, base, first, b)
                 mix_pullback(B, first, b[0], b[0, d + 1], w_bar, v_bar, y_0, window)
-                phi[:] = 0.0
-                for m in range(order + 1):
-                    mix(B, first, b[m + 1], b[m + 1, d + 1], w, v, phi[m * BLOCK :], window)
-                phi_1 = phi[:BLOCK]
-                dots(B, phi_1, y_0, x_bar[0])
+                if inputs:
+                    phi[:] = 0.0
+                    for m in range(order + 1):
+                        mix(B, first, b[m + 1], b[m + 1, d + 1], w, v, phi[m * BLOCK :], window)
+                    dots(B, phi, y_0, x_bar[0])
                 for c in range(1, D + 1):
                     y_1, y_2 = tile[c * TILE + at - low :], tile[(c + D) * TILE + at - low :]
                     lift(B, b, x[c], x[c + D], F_1, F_2)
                     mix_pullback(B, first, F_1, F_1[d + 1], w_bar, v_bar, y_1, window)
                     mix_pullback(B, first, F_2, F_2[d + 1], w_bar, v_bar, y_2, window)
-                    phi_2, phi_3 = phi[BLOCK : 2 * BLOCK], phi[2 * BLOCK :]
-                    dots(B, phi_1, y_1, inner[0])
-                    dots(B, phi_1, y_2, inner[1])
-                    dots(B, phi_2, y_1, inner[2])
-                    dots(B, phi_2, y_2, inner[3])
-                    dots(B, phi_3, y_2, inner[4])
-                    for n in range(B):
-                        z_1, z_2 = x[c, n], x[c + D, n]
-                        x_bar[0, n] += z_1 * inner[2, n] + z_1 * z_1 * inner[4, n] + z_2 * inner[3, n]
-                        x_bar[c, n] = inner[0, n] + 2 * z_1 * inner[3, n]
-                        x_bar[c + D, n] = inner[1, n]
-                for c in range(M):
-                    for n in range(B):
-                        z_bar[c, at + n, p] = x_bar[c, n]
+                    if inputs:
+                        phi_2, phi_3 = phi[BLOCK:], phi[2 * BLOCK :]
+                        dots(B, phi, y_1, inner[0])
+                        dots(B, phi, y_2, inner[1])
+                        dots(B, phi_2, y_1, inner[2])
+                        dots(B, phi_2, y_2, inner[3])
+                        dots(B, phi_3, y_2, inner[4])
+                        for n in range(B):
+                            z_1, z_2 = x[c, n], x[c + D, n]
+                            x_bar[0, n] += z_1 * inner[2, n] + z_1 * z_1 * inner[4, n] + z_2 * inner[3, n]
+                            x_bar[c, n] = inner[0, n] + 2 * z_1 * inner[3, n]
+                            x_bar[c + D, n] = inner[1, n]
+                if inputs:
+                    for c in range(M):
+                        for n in range(B):
+                            z_bar[c, at + n, p] = x_bar[c, n]
             W_bar[p] += w_bar[:K, :Q]
             if V is not None:
                 V_bar[p] += w_bar[K, :Q]

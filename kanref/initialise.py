@@ -1,0 +1,92 @@
+"""Starting values by name: the three generations of the KAN paper and variance-preserving rules.
+
+| scheme        | base weights w_b                              | w_s (if trained) | spline coefficients c                  |
+|---------------|-----------------------------------------------|------------------|----------------------------------------|
+| "kanref"      | N(0, 1/(2 P))                                 | 1                | N(0, 1/(2 P mean_x sum_i b_i(x)^2))     |
+| "paper"       | Xavier: U(-a, a), a^2 = 6/(P + Q)             | 1                | N(0, 0.1^2) (footnote 2)               |
+| "pykan-0.0"   | 1/sqrt(P) + 0.1 N(-1, 4)                      | 1                | noise, amplitude 0.1/G                 |
+| "pykan-0.2.8" | U(-1, 1)/sqrt(P)                              | 1/sqrt(P)        | noise, amplitude 0.3/G                 |
+| "lecun"       | N(0, 1/P)                                     | 1                | N(0, 1/(P K))                          |
+| "glorot"      | N(0, 2/(P + Q))                               | 1                | N(0, 2/((P + Q) K))                    |
+
+P inputs, Q outputs, K functions, G intervals. "noise" means: uniform values in [-amplitude/2, amplitude/2] at the G + 1 grid
+points, turned into coefficients by minimum-norm least squares, as both pykan generations do. pykan-0.0 meant a centred
+uniform draw and wrote N(-1, 4); the code is followed. If w_s is not trained, pykan-0.2.8's 1/sqrt(P) is folded into c.
+Terms of other bases start as under "kanref" with mean sum b^2 measured on [-1, 1]; linear first layers N(0, 1/P); biases 0;
+affine nodes the identity. Draws are independent for every layer (ledger B12) from one `numpy.random.Generator`.
+"""
+
+import numpy as np
+
+from kanref import bases
+from kanref.arrays import choice
+from kanref.bases import BSpline
+from kanref.weights import Masked, Scaled
+
+SCHEMES = ("kanref", "paper", "pykan-0.0", "pykan-0.2.8", "lecun", "glorot")
+
+
+def initial(net, seed, scheme):
+    """theta for a network; `seed` is an integer or a `numpy.random.Generator`."""
+    choice(scheme, "scheme", SCHEMES)
+    rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng(seed)
+    arrays = {}
+    for l, layer in enumerate(net.layers):
+        for name, term in layer.terms.items():
+            own = term.weights.start(draw(term, rng, scheme))
+            if "scale" in own and scheme == "pykan-0.2.8":
+                own["scale"] = np.full(own["scale"].shape, layer.inputs**-0.5)
+            arrays.update((f"{l}.{name}.{array}", value) for array, value in own.items())
+        if layer.bias:
+            arrays[f"{l}.bias"] = np.zeros(layer.sums)
+        if layer.nodes:
+            arrays.update((f"{l}.{name}", value) for name, value in layer.nodes.start().items())
+    return net.join(arrays)
+
+
+def draw(term, rng, scheme):
+    """A random tensor (Q, P, K) for one term."""
+    Q, P, K = term.weights.shape
+    if isinstance(term.basis, BSpline):
+        if scheme == "paper":
+            return rng.normal(0, 0.1, (Q, P, K))
+        if scheme in ("pykan-0.0", "pykan-0.2.8"):
+            noise = spline_noise(term.basis, Q, {"pykan-0.0": 0.1, "pykan-0.2.8": 0.3}[scheme], rng)
+            return noise if scheme == "pykan-0.0" or trains_scale(term.weights) else noise / np.sqrt(P)
+        if scheme in ("lecun", "glorot"):
+            return rng.normal(0, np.sqrt((1 / P if scheme == "lecun" else 2 / (P + Q)) / K), (Q, P, K))
+    elif term.basis is bases.identity:
+        return rng.normal(0, P**-0.5, (Q, P, K))
+    elif K == 1:
+        if scheme == "paper":
+            a = np.sqrt(6 / (P + Q))
+            return rng.uniform(-a, a, (Q, P, 1))
+        if scheme == "pykan-0.0":
+            return P**-0.5 + 0.1 * rng.normal(-1, 2, (Q, P, 1))
+        if scheme == "pykan-0.2.8":
+            return rng.uniform(-1, 1, (Q, P, 1)) / np.sqrt(P)
+        if scheme in ("lecun", "glorot"):
+            return rng.normal(0, np.sqrt(1 / P if scheme == "lecun" else 2 / (P + Q)), (Q, P, 1))
+        return rng.normal(0, np.sqrt(0.5 / P), (Q, P, 1))
+    return rng.normal(0, np.sqrt(0.5 / (P * mean_square(term.basis, P))), (Q, P, K))
+
+
+def trains_scale(weights):
+    """Whether w_s is among the trained arrays."""
+    return isinstance(weights, Scaled) or (isinstance(weights, Masked) and trains_scale(weights.inner))
+
+
+def mean_square(basis, P):
+    """Mean over inputs and over x in the domain of sum_i b_i(x)^2."""
+    low, high = basis.domain.T if isinstance(basis, BSpline) else (-np.ones(P), np.ones(P))
+    x = low + (high - low) * (np.arange(1000)[:, None] + 0.5) / 1000
+    return float((basis.derivatives(x, 0)[1] ** 2).sum(-1).mean())
+
+
+def spline_noise(basis, Q, amplitude, rng):
+    """Coefficients of curves that are uniform noise at the grid points, (Q, P, K)."""
+    G, d = basis.intervals, basis.degree
+    grid = basis.knots[:, d : d + G + 1].T  # (G+1, P)
+    noise = (rng.random((G + 1, basis.inputs, Q)) - 0.5) * amplitude / G
+    B = basis.dense(grid)
+    return np.stack([np.linalg.lstsq(B[:, p], noise[:, p], rcond=None)[0].T for p in range(basis.inputs)], 1)

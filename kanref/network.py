@@ -1,0 +1,417 @@
+"""Networks: layers in a row (Liu et al., eq. 2.7), structure only. Everything trained is one flat vector theta.
+
+    net(theta, x)                       values f(x; theta), (N, m)
+    net.forward(theta, z)               the jet of the outputs, and a tape of what the pullback needs
+    net.pullback(theta, tape, y_bar)    theta_bar and the jet adjoint of the inputs
+    net.rows(theta, tape, y_bar)        theta_bar of every sample by itself: rows of a Jacobian
+    net.split(theta)                    named views: {"0.spline.W": (out, in, basis), ...}
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from kanref import arrays as border
+from kanref import bases, jets, terms
+from kanref.bases import BSpline, Pointwise
+from kanref.nodes import Nodes
+from kanref.terms import Linear
+from kanref.weights import Full, Masked, Scaled
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A sum of named terms, applied to inputs that may be mapped first, plus a bias, followed by nodes.
+
+    terms: {name: term}, all with the same numbers of inputs and outputs;
+    bias: a trained number for each sum;
+    normalise: a basis of one function applied to every input first (`bases.tanh`, `bases.sigmoid`, `bases.MinMax`);
+    nodes: `Nodes`, or None for plain sums.
+    """
+
+    terms: dict[str, Linear]
+    bias: bool = False
+    normalise: object = None
+    nodes: Nodes | None = None
+
+    def __post_init__(self):
+        if not self.terms:
+            raise ValueError("a layer needs at least one term, but terms is empty")
+        shapes = {name: term.weights.shape[:2] for name, term in self.terms.items()}
+        if len(set(shapes.values())) > 1:
+            raise ValueError(f"the terms of a layer must agree in (out, in), but they are {shapes}")
+        if self.nodes is not None and self.nodes.sums != self._shape[0]:
+            raise ValueError(
+                f"nodes of arity {self.nodes.arity} take {self.nodes.sums} sums, but the terms have {self._shape[0]} outputs"
+            )
+        if self.normalise is not None and self.normalise.size != 1:
+            raise ValueError(f"normalise must be a basis of one function, but it has {self.normalise.size}")
+
+    @cached_property
+    def _shape(self):
+        return next(iter(self.terms.values())).weights.shape[:2]
+
+    @property
+    def inputs(self):
+        return self._shape[1]
+
+    @property
+    def sums(self):
+        """Outputs of the terms, before nodes."""
+        return self._shape[0]
+
+    @property
+    def outputs(self):
+        return len(self.nodes.arity) if self.nodes else self._shape[0]
+
+    @cached_property
+    def arrays(self):
+        """{name: shape} of all that is trained: "term.array", "bias", and the nodes' affine maps."""
+        shapes = {f"{name}.{array}": shape for name, term in self.terms.items() for array, shape in term.arrays.items()}
+        if self.bias:
+            shapes["bias"] = (self.sums,)
+        return {**shapes, **(self.nodes.arrays if self.nodes else {})}
+
+    @cached_property
+    def _keys(self):
+        return [[(array, f"{name}.{array}") for array in term.arrays] for name, term in self.terms.items()]
+
+    def _of_terms(self, arrays):
+        return [{array: arrays[key] for array, key in keys} for keys in self._keys]
+
+    def forward(self, arrays, z):
+        """Jet z (M, N, P) -> jet y (M, N, Q), and the tape (mapped inputs, sums)."""
+        x = z
+        if self.normalise is not None:
+            b = self.normalise.derivatives(z[0], jets.order(z))[1]
+            x = np.ascontiguousarray(jets.lift(b, z)[..., 0])
+        u = terms.sum_forward(tuple(self.terms.values()), self._of_terms(arrays), x)
+        if self.bias:
+            u[0] += arrays["bias"]
+        return (self.nodes.forward(arrays, u) if self.nodes else u), (z, x, u)
+
+    def pullback(self, arrays, tape, y_bar, inputs=True):
+        """Adjoints of `forward`: {name: array} summed over samples, and z_bar (None unless `inputs`)."""
+        z, x, u = tape
+        arrays_bar = {}
+        if self.nodes:
+            rows, y_bar = self.nodes.pullback_rows(arrays, u, y_bar)
+            arrays_bar = {name: a.sum(0) for name, a in rows.items()}
+        if self.bias:
+            arrays_bar["bias"] = y_bar[0].sum(0)
+        of_terms, x_bar = terms.sum_pullback(tuple(self.terms.values()), self._of_terms(arrays), x, y_bar, inputs)
+        self._collect(arrays_bar, of_terms)
+        return arrays_bar, self._normalise_pullback(z, x_bar) if inputs else None
+
+    def rows(self, arrays, tape, y_bar):
+        """As `pullback`, with the adjoints of every sample by themselves, (N, ...), and z_bar."""
+        z, x, u = tape
+        rows = {}
+        if self.nodes:
+            rows, y_bar = self.nodes.pullback_rows(arrays, u, y_bar)
+        if self.bias:
+            rows["bias"] = y_bar[0]
+        y_bar, own = np.ascontiguousarray(y_bar), self._of_terms(arrays)
+        self._collect(rows, [term.rows(a, x, y_bar) for term, a in zip(self.terms.values(), own)])
+        _, x_bar = terms.sum_pullback(tuple(self.terms.values()), own, x, y_bar)
+        return rows, self._normalise_pullback(z, x_bar)
+
+    def _collect(self, target, of_terms):
+        for keys, own in zip(self._keys, of_terms):
+            target.update((key, own[array]) for array, key in keys)
+
+    def _normalise_pullback(self, z, x_bar):
+        if self.normalise is None:
+            return x_bar
+        b = self.normalise.derivatives(z[0], jets.order(z) + 1)[1]
+        return jets.lift_pullback(b, z, x_bar[..., None])
+
+
+@dataclass(frozen=True, eq=False)
+class KAN:
+    """A Kolmogorov-Arnold network: a tuple of layers that fit together."""
+
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self):
+        layers = tuple(self.layers)
+        if not layers:
+            raise ValueError("a network needs at least one layer, but layers is empty")
+        for l, (a, b) in enumerate(zip(layers, layers[1:])):
+            if a.outputs != b.inputs:
+                raise ValueError(f"layer {l} has {a.outputs} outputs, but layer {l + 1} takes {b.inputs} inputs; they must agree")
+        object.__setattr__(self, "layers", layers)
+
+    @property
+    def inputs(self):
+        return self.layers[0].inputs
+
+    @property
+    def outputs(self):
+        return self.layers[-1].outputs
+
+    @property
+    def widths(self):
+        """Nodes of every level, inputs first."""
+        return (self.inputs, *(layer.outputs for layer in self.layers))
+
+    # ------------------------------------------------------------------------------------------- one flat vector
+
+    @cached_property
+    def layout(self):
+        """{name: (start, shape)} of every trained array in theta."""
+        table, start = {}, 0
+        for l, layer in enumerate(self.layers):
+            for name, shape in layer.arrays.items():
+                table[f"{l}.{name}"] = (start, shape)
+                start += int(np.prod(shape))
+        return table
+
+    @cached_property
+    def size(self):
+        """Length of theta."""
+        return sum(layer_size for layer_size in (int(np.prod(shape)) for _, shape in self.layout.values()))
+
+    def split(self, theta):
+        """{name: view} of theta (..., size): no copies, so writing into a view writes into theta."""
+        theta = np.asarray(theta)
+        if theta.ndim == 0 or theta.shape[-1] != self.size or theta.dtype not in border.FLOATS:
+            raise ValueError(
+                f"theta must hold {self.size} float64 or float32 numbers for this network, but it has shape {theta.shape} and "
+                f"dtype {theta.dtype}; start from net.init(seed) or net.join(arrays)"
+            )
+        return {name: border.view(theta, start, shape) for name, (start, shape) in self.layout.items()}
+
+    def join(self, arrays):
+        """theta from {name: array}: the inverse of `split`. Every array must be there, with its shape."""
+        theta = np.empty(self.size)
+        views = self.split(theta)
+        if missing := set(views) - set(arrays):
+            raise ValueError(f"arrays lacks {', '.join(sorted(missing))}")
+        if extra := set(arrays) - set(views):
+            raise ValueError(f"arrays has {', '.join(sorted(extra))}, which this network does not; it has {', '.join(views)}")
+        for name, target in views.items():
+            source = np.asarray(arrays[name])
+            if source.shape != target.shape:
+                raise ValueError(f"{name} must have shape {target.shape}, but it has shape {source.shape}")
+            target[...] = source
+        return theta
+
+    def spread(self, values, default=0.0):
+        """A vector as long as theta that is constant on every array: learning rates for components.
+
+        values: {pattern: number}; a pattern is a full name or its end, as "W", "spline.W" or "1.spline.W". Later patterns
+        win; arrays that none fits get `default`.
+        """
+        vector = np.full(self.size, float(default))
+        for pattern, value in values.items():
+            fits = [name for name in self.layout if name == pattern or name.endswith("." + pattern)]
+            if not fits:
+                raise ValueError(f"no array is named {pattern!r} or ends so; there are {', '.join(self.layout)}")
+            for name in fits:
+                start, shape = self.layout[name]
+                vector[start : start + int(np.prod(shape))] = value
+        return vector
+
+    @cached_property
+    def _names(self):
+        return [[(name, f"{l}.{name}") for name in layer.arrays] for l, layer in enumerate(self.layers)]
+
+    def _of_layers(self, theta):
+        views = self.split(theta)
+        return [{name: views[key] for name, key in names} for names in self._names]
+
+    def init(self, seed=0, scheme="kanref"):
+        """A starting theta; see `kanref.initialise` for the schemes by name."""
+        from kanref.initialise import initial
+
+        return initial(self, seed, scheme)
+
+    # ------------------------------------------------------------------------------------------ forward and back
+
+    def __call__(self, theta, x):
+        """Values (N, m) at x (N, n), in theta's precision."""
+        x = border.points(x, self.inputs, dtype=np.asarray(theta).dtype)
+        return self.forward(theta, x[None])[0][0]
+
+    def forward(self, theta, z):
+        """The jet (M, N, m) of the outputs for the jet z (M, N, n) of the inputs, and the tape."""
+        tape = []
+        for layer, arrays in zip(self.layers, self._of_layers(theta)):
+            z, record = layer.forward(arrays, z)
+            tape.append(record)
+        return z, tape
+
+    def pullback(self, theta, tape, y_bar, inputs=False):
+        """theta_bar (size,) and the adjoint (M, N, n) of the input jet (None unless `inputs`) for a y_bar (M, N, m)."""
+        theta_bar = np.empty_like(theta)
+        views = self._of_layers(theta_bar)
+        for l in reversed(range(len(self.layers))):
+            wanted = inputs or l > 0
+            arrays_bar, y_bar = self.layers[l].pullback(self._of_layer(theta, l), tape[l], y_bar, wanted)
+            for name, target in views[l].items():
+                target[...] = arrays_bar[name]
+        return theta_bar, y_bar
+
+    def rows(self, theta, tape, y_bar):
+        """(N, size): theta_bar of every sample by itself, for y_bar (M, N, m)."""
+        J = np.empty((y_bar.shape[1], self.size), theta.dtype)
+        views = self._of_layers(J)
+        for l in reversed(range(len(self.layers))):
+            rows, y_bar = self.layers[l].rows(self._of_layer(theta, l), tape[l], y_bar)
+            for name, target in views[l].items():
+                target[...] = rows[name]
+        return J
+
+    def _of_layer(self, theta, l):
+        return {name: border.view(theta, *self.layout[key]) for name, key in self._names[l]}
+
+    # ---------------------------------------------------------------------------------------- input derivatives
+
+    def derivatives(self, theta, x, directions=None):
+        """Values (N, m), first (D, N, m) and second (D, N, m) derivatives along directions (D, n), by default the axes."""
+        x = border.points(x, self.inputs, dtype=np.asarray(theta).dtype)
+        v = np.eye(self.inputs) if directions is None else border.points(directions, self.inputs, "directions")
+        return jets.parts(self.forward(theta, jets.seed(x, v))[0])
+
+    def gradient(self, theta, x):
+        """d f_o / d x_i at every sample, (N, m, n)."""
+        return np.moveaxis(self.derivatives(theta, x)[1], 0, -1)
+
+    def hessian(self, theta, x):
+        """d^2 f_o / d x_i d x_j at every sample, (N, m, n, n), by polarisation over n (n+1)/2 directions."""
+        n = self.inputs
+        i, j = np.triu_indices(n)
+        v = np.eye(n)[i] + np.where((i == j)[:, None], 0, np.eye(n)[j])
+        second = self.derivatives(theta, x, v)[2]
+        H = np.empty((*second.shape[1:], n, n), second.dtype)
+        H[..., i, j] = np.moveaxis(second, 0, -1)
+        pure = np.einsum("...ii->...i", H).copy()
+        mixed = (H[..., i, j] - pure[..., i] - pure[..., j]) / 2
+        H[..., i, j] = H[..., j, i] = np.where(i == j, pure[..., i], mixed)
+        return H
+
+    def jacobian(self, theta, x):
+        """d f_o / d theta at every sample, (N, m, size)."""
+        x = border.points(x, self.inputs, dtype=np.asarray(theta).dtype)
+        y, tape = self.forward(theta, x[None])
+        J = np.empty((len(x), self.outputs, self.size), y.dtype)
+        for o in range(self.outputs):
+            y_bar = np.zeros_like(y)
+            y_bar[..., o] = 1
+            J[:, o] = self.rows(theta, tape, y_bar)
+        return J
+
+    # ------------------------------------------------------------------------------------------------- in words
+
+    def table(self):
+        """Rows (layer, shape, terms, nodes, parameters) that describe the network."""
+        rows = []
+        for l, layer in enumerate(self.layers):
+            kinds = [f"{name}: {describe(term.basis)}" for name, term in layer.terms.items()]
+            if layer.normalise is not None:
+                kinds.insert(0, f"inputs by {describe(layer.normalise)}")
+            arity = "sums" if layer.nodes is None else f"arity {layer.nodes.arity}"
+            size = sum(int(np.prod(shape)) for shape in layer.arrays.values())
+            rows.append((l, f"{layer.inputs} -> {layer.outputs}", "; ".join(kinds), arity, size))
+        return rows
+
+    def __repr__(self):
+        lines = [("layer", "in -> out", "terms", "nodes", "parameters"), *(tuple(map(str, row)) for row in self.table())]
+        widths = [max(len(line[c]) for line in lines) for c in range(5)]
+        body = "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in lines)
+        return f"KAN {list(self.widths)}, {self.size} parameters\n{body}"
+
+
+def describe(basis):
+    """A basis in a few words."""
+    if isinstance(basis, BSpline):
+        spacing = "uniform" if (basis.steps > 0).all() else "non-uniform"
+        return f"B-splines of degree {basis.degree} on {basis.intervals} {spacing} intervals, outside: {basis.outside}"
+    return basis.name if isinstance(basis, Pointwise) else repr(basis) if hasattr(basis, "degree") else type(basis).__name__
+
+
+# ------------------------------------------------------------------------------------------------------ builders
+
+
+def spline_layer(inputs, outputs, basis, *, base="silu", scaled=False, mask=None, bias=False, normalise=None, nodes=None):
+    """The paper's layer w_b b(x) + w_s spline(x) (eq. 2.10) on a given basis.
+
+    base: name or `Pointwise`, None for no base branch; scaled: train w_s; mask: (out, in), switches whole edges.
+    """
+    masked = (lambda weights: Masked(weights, mask)) if mask is not None else (lambda weights: weights)
+    spline = Full((outputs, inputs, basis.size))
+    parts = {}
+    if base is not None and base != "zero":
+        function = bases.BASE_FUNCTIONS[border.choice(base, "base", tuple(bases.BASE_FUNCTIONS))] if isinstance(base, str) else base
+        parts["base"] = Linear(function, masked(Full((outputs, inputs, 1))))
+    parts["spline"] = Linear(basis, masked(Scaled(spline) if scaled else spline))
+    return Layer(parts, bias, normalise, nodes)
+
+
+def kan(
+    widths,
+    *,
+    intervals=5,
+    degree=3,
+    domain=(-1.0, 1.0),
+    outside="zero",
+    base="silu",
+    scaled=False,
+    bias=False,
+    normalise=None,
+    affine=(),
+    first="spline",
+):
+    """A network of B-spline layers.
+
+    widths: nodes of every level, inputs first. A level may be [sums, products] for product nodes of arity 2, or
+        [sums, [arity, arity, ...]] for products of any arity (pykan's mult_arity); the input level is plain.
+    intervals, degree, domain, outside: of the B-splines; domain is (low, high) for all layers.
+    base: base function by name or `Pointwise`, None for none; scaled: also train the spline scale w_s (eq. 2.10).
+    bias: a trained bias for every sum. normalise: map applied to the inputs of every layer but the first
+        (`bases.tanh`, `bases.sigmoid`).
+    affine: trained affine maps of the nodes, any of subnode_scale, subnode_bias, node_scale, node_bias.
+    first: "spline", or "linear" for a plain matrix as the first layer (multilevel paper, regression and Burgers).
+
+    Returns the structure; `net.init(seed)` makes a parameter vector.
+    """
+    levels = [_level(w, l) for l, w in enumerate(widths)]
+    if len(levels) < 2:
+        raise ValueError(f"widths must name at least inputs and outputs, as [2, 5, 1], but it is {widths!r}")
+    if max(levels[0]) > 1:
+        raise ValueError(f"the input level of widths cannot have products, but it is {widths[0]!r}")
+    border.choice(first, "first", ("spline", "linear"))
+    low, high = domain
+    layers = []
+    for l, (below, arity) in enumerate(zip(levels, levels[1:])):
+        P, S = len(below), sum(arity)
+        nodes = Nodes(arity, tuple(affine)) if affine or max(arity) > 1 else None
+        if l == 0 and first == "linear":
+            layers.append(Layer({"linear": Linear(bases.identity, Full((S, P, 1)))}, bias, None, nodes))
+            continue
+        basis = BSpline.uniform(P, intervals, degree, low, high, outside)
+        options = {"base": base, "scaled": scaled, "bias": bias, "normalise": normalise if l else None, "nodes": nodes}
+        layers.append(spline_layer(P, S, basis, **options))
+    return KAN(tuple(layers))
+
+
+MAX_WIDTH = 10**6
+
+
+def _level(width, l):
+    """Arity of every node of a level: 5 -> (1,)*5, [3, 2] -> (1, 1, 1, 2, 2), [1, [2, 3]] -> (1, 2, 3)."""
+    name = f"widths[{l}]"
+    if isinstance(width, (list, tuple)):
+        if len(width) != 2:
+            raise ValueError(f"{name} must be a number or [sums, products], but it is {width!r}")
+        sums, products = width
+        sums = border.integer(sums, f"sums of {name}", 0, MAX_WIDTH)
+        if not isinstance(products, (list, tuple)):
+            products = [2] * border.integer(products, f"products of {name}", 0, MAX_WIDTH)
+        arity = (1,) * sums + tuple(border.integer(a, f"arity in {name}", 2, 100) for a in products)
+        if not arity:
+            raise ValueError(f"{name} has no nodes")
+        return arity
+    return (1,) * border.integer(width, name, 1, MAX_WIDTH)

@@ -1,0 +1,210 @@
+"""Terms: a layer is a sum of them, followed by nodes.
+
+A term maps a jet z (M, N, P) to a jet (M, N, Q). The contract, with `arrays` a dictionary of its trainable arrays:
+
+    arrays                              {name: shape}
+    forward(arrays, z)                  y
+    pullback(arrays, z, y_bar, inputs)  {name: adjoint summed over samples}, z_bar (None unless `inputs`)
+    rows(arrays, z, y_bar)              {name: adjoint of each sample by itself, (N, ...)}
+
+`Linear` is a basis mixed by weights. It has one meaning and two speeds: the generic path (basis values, lift, mix) serves
+every basis; B-splines, alone or together with a SiLU term, take the fused kernel that never stores a table.
+`kanref.check.check_term` examines a new kind of term.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from kanref import bases, jets
+from kanref.arrays import kernel_order, public_order
+from kanref.bases import BSpline
+from kanref.kernels import mix as local
+from kanref.kernels import spline_layer as kernel
+from kanref.weights import Weights
+
+PARALLEL_WORK = 400_000  # multiply-adds from which a second thread pays for its start (measured: about 50 microseconds)
+PART = 512  # samples to a unit of parallel work
+MAX_PARTS = 32  # units of a pullback, each with weights of its own
+MANY_INPUTS = 8  # from here on the units of a pullback are inputs, which own their weights
+
+
+class Term(Protocol):
+    """The contract; see the module's text."""
+
+    @property
+    def arrays(self) -> dict[str, tuple[int, ...]]: ...
+
+    def forward(self, arrays, z): ...
+
+    def pullback(self, arrays, z, y_bar, inputs=True): ...
+
+    def rows(self, arrays, z, y_bar): ...
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """y_q = sum_p sum_i W[q,p,i] b_i(x_p): a basis and the weights that mix it."""
+
+    basis: bases.Basis
+    weights: Weights
+
+    def __post_init__(self):
+        K = self.weights.shape[2]
+        if K != self.basis.size:
+            raise ValueError(f"weights of shape {self.weights.shape} mix {K} functions, but the basis has {self.basis.size}")
+        if isinstance(self.basis, BSpline) and self.basis.inputs != self.weights.shape[1]:
+            raise ValueError(
+                f"weights of shape {self.weights.shape} take {self.weights.shape[1]} inputs, "
+                f"but the B-splines have knots for {self.basis.inputs}"
+            )
+
+    @property
+    def arrays(self):
+        return self.weights.arrays
+
+    def forward(self, arrays, z):
+        W = self.weights.tensor(arrays)
+        if isinstance(self.basis, BSpline):
+            return spline_forward(self.basis, z, W, None)
+        first, b = self.basis.derivatives(z[0], jets.order(z))
+        return mix(first, jets.lift(b, z), W)
+
+    def pullback(self, arrays, z, y_bar, inputs=True):
+        W = self.weights.tensor(arrays)
+        if isinstance(self.basis, BSpline):
+            W_bar, _, z_bar = spline_pullback(self.basis, z, W, None, y_bar, inputs)
+        else:
+            first, b = self.basis.derivatives(z[0], jets.order(z) + inputs)
+            W_bar, F_bar = mix_pullback(first, jets.lift(b, z), W, y_bar)
+            z_bar = jets.lift_pullback(b, z, F_bar) if inputs else None
+        return self.weights.pullback(arrays, W_bar), z_bar
+
+    def rows(self, arrays, z, y_bar):
+        first, b = self.basis.derivatives(z[0], jets.order(z))
+        W_bar = mix_rows(first, jets.lift(b, z), y_bar, self.basis.size)
+        return self.weights.pullback(arrays, W_bar)
+
+
+# ----------------------------------------------------------------------------------------------- the generic path
+
+
+def mix(first, F, W):
+    """y[c,n,q] = sum_p sum_i W[q,p,first+i] F[c,n,p,i]: a matrix product if every function is in the window."""
+    M, N, P, J = F.shape
+    W = kernel_order(W).astype(F.dtype, copy=False)
+    if J == W.shape[1]:
+        return (F.reshape(M * N, P * J) @ W.reshape(P * J, -1)).reshape(M, N, -1)
+    y = np.zeros((M, N, W.shape[2]), F.dtype)
+    local.mix(first, F, W, y)
+    return y
+
+
+def mix_pullback(first, F, W, y_bar):
+    """Adjoints W_bar (Q, P, K) and F_bar (M, N, P, J) of `mix`."""
+    M, N, P, J = F.shape
+    W = kernel_order(W).astype(F.dtype, copy=False)
+    if J == W.shape[1]:
+        Y_bar = y_bar.reshape(M * N, -1)
+        W_bar = (F.reshape(M * N, P * J).T @ Y_bar).reshape(W.shape)
+        F_bar = (Y_bar @ W.reshape(P * J, -1).T).reshape(F.shape)
+    else:
+        W_bar, F_bar = np.zeros_like(W), np.empty_like(F)
+        local.mix_pullback(first, F, W, y_bar, F_bar, W_bar)
+    return public_order(W_bar), F_bar
+
+
+def mix_rows(first, F, y_bar, K):
+    """W_bar of every sample by itself, (N, Q, P, K)."""
+    W_bar = np.zeros((F.shape[1], F.shape[2], K, y_bar.shape[2]), F.dtype)
+    local.mix_rows(first, np.ascontiguousarray(F), y_bar, W_bar)
+    return public_order(W_bar)
+
+
+# ------------------------------------------------------------------------------------------------- the fused path
+
+
+def spline_forward(basis, z, W, V):
+    """sum_p sum_i W[q,p,i] B_i(z_p) + V[q,p] silu(z_p) on jets; V (Q, P, 1) or None."""
+    basis.require_inside(z[0])
+    (M, N, P), Q = z.shape, W.shape[0]
+    arguments = z, *basis.kernel_arguments(z.dtype), *_kernel_weights(z, W, V)
+    y = np.empty((M, N, Q), z.dtype)
+    if M * N * P * Q * basis.window < PARALLEL_WORK:
+        kernel.forward_part(0, N, *arguments, y)
+    else:  # whole tiles if there are enough of them, else smaller parts so that every thread has one
+        kernel.forward_parallel(PART if N >= 4 * PART else kernel.BLOCK, *arguments, y)
+    return y
+
+
+def spline_pullback(basis, z, W, V, y_bar, inputs=True):
+    """Adjoints W_bar, V_bar (None without V) and z_bar (None unless `inputs`) of `spline_forward`."""
+    M, N, P = z.shape
+    W, V = _kernel_weights(z, W, V)
+    y_bar = np.ascontiguousarray(y_bar)
+    z_bar = np.empty_like(z) if inputs else np.empty((0, 0, 0), z.dtype)
+    arguments = z, *basis.kernel_arguments(z.dtype), W, V, y_bar, z_bar
+    work = M * N * P * W.shape[2] * basis.window
+    if work < PARALLEL_WORK or P >= MANY_INPUTS or N <= PART:
+        W_bar, V_bar = np.zeros_like(W), None if V is None else np.zeros_like(V)
+        if work < PARALLEL_WORK:
+            kernel.pullback_part(0, N, 0, P, *arguments, W_bar, V_bar)
+        else:
+            kernel.pullback_by_inputs(max(1, P // 16), *arguments, W_bar, V_bar)
+    else:
+        size = max(PART, -(-N // MAX_PARTS // PART) * PART)
+        parts = -(-N // size)
+        W_parts, V_parts = np.zeros((parts, *W.shape), W.dtype), None if V is None else np.zeros((parts, *V.shape), W.dtype)
+        kernel.pullback_by_samples(size, *arguments, W_parts, V_parts)
+        W_bar, V_bar = W_parts.sum(0), None if V is None else V_parts.sum(0)
+    V_bar = None if V is None else public_order(V_bar[:, None, :])
+    return public_order(W_bar), V_bar, z_bar if inputs else None
+
+
+def _kernel_weights(z, W, V):
+    """W and V as the kernels keep them: (P, K, Q) and (P, Q)."""
+    W = kernel_order(W).astype(z.dtype, copy=False)
+    return W, None if V is None else kernel_order(V)[:, 0].astype(z.dtype, copy=False)
+
+
+# ------------------------------------------------------------------------------------------------- sums of terms
+
+
+def fused_pair(terms):
+    """Positions of the first B-spline term and the first SiLU term, which run as one; None if one is missing."""
+    linear = [term.basis if isinstance(term, Linear) else None for term in terms]
+    splines = [i for i, basis in enumerate(linear) if isinstance(basis, BSpline)]
+    base = [i for i, basis in enumerate(linear) if basis is bases.silu]
+    return (splines[0], base[0]) if splines and base else None
+
+
+def sum_forward(terms, arrays, z):
+    """The sum of all terms; `arrays` holds one dictionary for each."""
+    pair, parts = fused_pair(terms), []
+    if pair:
+        i, j = pair
+        W, V = (terms[k].weights.tensor(arrays[k]) for k in pair)
+        parts.append(spline_forward(terms[i].basis, z, W, V))
+    parts += [term.forward(arrays[k], z) for k, term in enumerate(terms) if not (pair and k in pair)]
+    y = parts[0]
+    for part in parts[1:]:
+        y += part
+    return y
+
+
+def sum_pullback(terms, arrays, z, y_bar, inputs=True):
+    """Adjoints of `sum_forward`: a dictionary for each term, and z_bar (None unless `inputs`)."""
+    pair, arrays_bar, z_bars = fused_pair(terms), [None] * len(terms), []
+    if pair:
+        i, j = pair
+        W, V = (terms[k].weights.tensor(arrays[k]) for k in pair)
+        W_bar, V_bar, z_bar = spline_pullback(terms[i].basis, z, W, V, y_bar, inputs)
+        arrays_bar[i] = terms[i].weights.pullback(arrays[i], W_bar)
+        arrays_bar[j] = terms[j].weights.pullback(arrays[j], V_bar)
+        z_bars.append(z_bar)
+    for k, term in enumerate(terms):
+        if arrays_bar[k] is None:
+            arrays_bar[k], z_bar = term.pullback(arrays[k], z, y_bar, inputs)
+            z_bars.append(z_bar)
+    return arrays_bar, sum(z_bars[1:], z_bars[0]) if inputs else None
