@@ -59,7 +59,9 @@ class BSpline:
         choice(self.outside, "outside", tuple(OUTSIDE))
         knots = real_array(self.knots, "knots", np.float64)
         if knots.ndim != 2:
-            raise ValueError(f"knots must have shape (inputs, knots), but it has shape {knots.shape}; use knots[None] for one input")
+            raise ValueError(
+                f"knots must have shape (inputs, knots), but it has shape {knots.shape}; use knots[None] for one input"
+            )
         if knots.shape[1] < 2 * self.degree + 2:
             raise ValueError(
                 f"degree {self.degree} needs at least {2 * self.degree + 2} knots for each input, but there are {knots.shape[1]}"
@@ -72,7 +74,9 @@ class BSpline:
         low, high = knots[:, self.degree], knots[:, -self.degree - 1]
         if not (low < high).all():
             p = int(np.argmin(low < high))
-            raise ValueError(f"the domain of input {p} is empty: knots {self.degree} and {knots.shape[1] - self.degree - 1} are both {low[p]:g}")
+            raise ValueError(
+                f"the domain of input {p} is empty: knots {self.degree} and {knots.shape[1] - self.degree - 1} are both {low[p]:g}"
+            )
         knots.flags.writeable = False
         object.__setattr__(self, "knots", knots)
 
@@ -86,7 +90,9 @@ class BSpline:
         degree = integer(degree, "degree", 0, MAX_DEGREE)
         low, high = (np.broadcast_to(np.asarray(e, float), inputs)[:, None] for e in (low, high))
         if not (low < high).all():
-            raise ValueError(f"the domain must have low < high for every input, but got low = {low.ravel()}, high = {high.ravel()}")
+            raise ValueError(
+                f"the domain must have low < high for every input, but got low = {low.ravel()}, high = {high.ravel()}"
+            )
         steps = np.arange(-degree, intervals + degree + 1)
         return cls(((intervals - steps) * low + steps * high) / intervals, degree, outside)
 
@@ -179,7 +185,9 @@ class Pointwise:
 
     def __post_init__(self):
         if not callable(getattr(self.functions, "__getitem__", None)) or not all(map(callable, self.functions)):
-            raise TypeError(f"functions of {self.name!r} must be a tuple of callables (f, f', f'', f'''), but it is {self.functions!r}")
+            raise TypeError(
+                f"functions of {self.name!r} must be a tuple of callables (f, f', f'', f'''), but it is {self.functions!r}"
+            )
 
     def derivatives(self, x, order):
         """first = 0 and values (order+1, N, P, 1)."""
@@ -246,9 +254,13 @@ class MinMax:
     size = window = 1
 
     def __post_init__(self):
-        low, high = (real_array(np.atleast_1d(e), name, np.float64) for e, name in ((self.low, "low"), (self.high, "high")))
+        low, high = (
+            real_array(np.atleast_1d(e), name, np.float64) for e, name in ((self.low, "low"), (self.high, "high"))
+        )
         if low.shape != high.shape or low.ndim != 1 or not (low < high).all():
-            raise ValueError(f"low and high must be vectors of one length with low < high, but they are {low} and {high}; drop constant inputs")
+            raise ValueError(
+                f"low and high must be vectors of one length with low < high, but they are {low} and {high}; drop constant inputs"
+            )
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
 

@@ -80,8 +80,14 @@ def build_pykan(peer, case, data):
     import torch
 
     lean, owned = peer == "pykan-speed", {}
-    model = kan.KAN(width=list(case["widths"]), grid=case["intervals"], k=case["degree"],
-                    seed=case["seed"], sp_trainable=not lean, auto_save=False)
+    model = kan.KAN(
+        width=list(case["widths"]),
+        grid=case["intervals"],
+        k=case["degree"],
+        seed=case["seed"],
+        sp_trainable=not lean,
+        auto_save=False,
+    )
     for l, (coef, base, knots) in enumerate(layers_of(data)):
         layer = model.act_fun[l]
         layer.coef.data = torch.tensor(coef.transpose(1, 0, 2).copy())
@@ -99,8 +105,9 @@ def build_efficient(peer, case, data):
 
     model, owned = torch.nn.Sequential(), {}
     for l, (coef, base, knots) in enumerate(layers_of(data)):
-        layer = efficient_kan.KANLinear(*reversed(base.shape), case["intervals"], case["degree"],
-                                        enable_standalone_scale_spline=False)
+        layer = efficient_kan.KANLinear(
+            *reversed(base.shape), case["intervals"], case["degree"], enable_standalone_scale_spline=False
+        )
         layer.spline_weight.data = torch.tensor(coef)
         layer.base_weight.data = torch.tensor(base)
         layer.grid = torch.tensor(knots)
@@ -133,8 +140,7 @@ def setup_torch(peer, case, data):
     def laplacian():
         x = X.clone().requires_grad_(True)
         (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
-        rows = [torch.autograd.grad(slope[:, i].sum(), x, create_graph=True)[0][:, i]
-                for i in range(x.shape[1])]
+        rows = [torch.autograd.grad(slope[:, i].sum(), x, create_graph=True)[0][:, i] for i in range(x.shape[1])]
         return sum(rows)[:, None]
 
     def loss():
@@ -157,8 +163,15 @@ def setup_torch(peer, case, data):
             for p, p0 in zip(trained, start, strict=True):
                 p.copy_(p0)
         optimiser = torch.optim.LBFGS(
-            trained, lr=1, max_iter=ITERATIONS, max_eval=1000, history_size=ITERATIONS,
-            tolerance_grad=1e-32, tolerance_change=1e-32, line_search_fn="strong_wolfe")
+            trained,
+            lr=1,
+            max_iter=ITERATIONS,
+            max_eval=1000,
+            history_size=ITERATIONS,
+            tolerance_grad=1e-32,
+            tolerance_change=1e-32,
+            line_search_fn="strong_wolfe",
+        )
         optimiser.step(loss)
         return lambda: (loss().item(), optimiser.state[trained[0]]["func_evals"])
 
@@ -181,8 +194,13 @@ def build_jaxkan(peer, case, data):
     from jaxkan.models.KAN import KAN
 
     kind = peer.removeprefix("jaxkan-")
-    options = {"k": case["degree"], "G": case["intervals"], "residual": nnx.silu,
-               "external_weights": False, "add_bias": False}
+    options = {
+        "k": case["degree"],
+        "G": case["intervals"],
+        "residual": nnx.silu,
+        "external_weights": False,
+        "add_bias": False,
+    }
     model = KAN(list(case["widths"]), kind, options, case["seed"])
     for layer, (coef, base, knots) in zip(model.layers, layers_of(data), strict=True):
         if kind == "base":  # one row per edge, o * n_in + i
@@ -218,15 +236,16 @@ def setup_jax(peer, case, data):
 
     def minimise(theta, x, y):
         objective = lambda theta: loss(theta, x, y)
-        optimiser = optax.lbfgs(memory_size=ITERATIONS, linesearch=optax.scale_by_zoom_linesearch(
-            max_linesearch_steps=25, initial_guess_strategy="one"))
+        optimiser = optax.lbfgs(
+            memory_size=ITERATIONS,
+            linesearch=optax.scale_by_zoom_linesearch(max_linesearch_steps=25, initial_guess_strategy="one"),
+        )
         value_and_grad = optax.value_and_grad_from_state(objective)
 
         def step(carry, _):
             theta, memory, count = carry
             value, slope = value_and_grad(theta, state=memory)
-            updates, memory = optimiser.update(
-                slope, memory, theta, value=value, grad=slope, value_fn=objective)
+            updates, memory = optimiser.update(slope, memory, theta, value=value, grad=slope, value_fn=objective)
             count += memory[-1].info.num_linesearch_steps
             return (optax.apply_updates(theta, updates), memory, count), None
 
@@ -271,8 +290,7 @@ def look(module, distribution):
     """The version of a peer, or why it is absent; a broken install is as absent as none."""
     try:
         found = importlib.import_module(module)
-        return {"version": getattr(found, "__version__", None)
-                or importlib.metadata.version(distribution)}
+        return {"version": getattr(found, "__version__", None) or importlib.metadata.version(distribution)}
     except Exception as error:
         return {"absent": f"{type(error).__name__}: {error}"}
 
@@ -312,8 +330,13 @@ def answer(request, ready):
     if do == "setup":
         ready.pop(peer, None)  # free the last case first: pykan's can be gigabytes
         now = ready[peer] = setup(peer, request["case"], request["file"], request["out"])
-        return {"peer": peer, "value": now.value, "agrees": peer != "fast-kan",
-                "trainable": now.trainable, "reports": list(now.arrays)}
+        return {
+            "peer": peer,
+            "value": now.value,
+            "agrees": peer != "fast-kan",
+            "trainable": now.trainable,
+            "reports": list(now.arrays),
+        }
     if do == "time":
         if peer not in ready:
             raise ValueError(f"peer {peer!r} is not set up, send a setup request first")

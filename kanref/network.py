@@ -1,10 +1,10 @@
 """Networks: layers in a row (Liu et al., eq. 2.7), structure only. Everything trained is one flat vector theta.
 
-    net(theta, x)                       values f(x; theta), (N, m)
-    net.forward(theta, z)               the jet of the outputs, and a tape of what the pullback needs
-    net.pullback(theta, tape, y_bar)    theta_bar and the jet adjoint of the inputs
-    net.rows(theta, tape, y_bar)        theta_bar of every sample by itself: rows of a Jacobian
-    net.split(theta)                    named views: {"0.spline.W": (out, in, basis), ...}
+net(theta, x)                       values f(x; theta), (N, m)
+net.forward(theta, z)               the jet of the outputs, and a tape of what the pullback needs
+net.pullback(theta, tape, y_bar)    theta_bar and the jet adjoint of the inputs
+net.rows(theta, tape, y_bar)        theta_bar of every sample by itself: rows of a Jacobian
+net.split(theta)                    named views: {"0.spline.W": (out, in, basis), ...}
 """
 
 from dataclasses import dataclass
@@ -140,7 +140,9 @@ class KAN:
             raise ValueError("a network needs at least one layer, but layers is empty")
         for l, (a, b) in enumerate(zip(layers, layers[1:])):
             if a.outputs != b.inputs:
-                raise ValueError(f"layer {l} has {a.outputs} outputs, but layer {l + 1} takes {b.inputs} inputs; they must agree")
+                raise ValueError(
+                    f"layer {l} has {a.outputs} outputs, but layer {l + 1} takes {b.inputs} inputs; they must agree"
+                )
         object.__setattr__(self, "layers", layers)
 
     @property
@@ -190,7 +192,9 @@ class KAN:
         if missing := set(views) - set(arrays):
             raise ValueError(f"arrays lacks {', '.join(sorted(missing))}")
         if extra := set(arrays) - set(views):
-            raise ValueError(f"arrays has {', '.join(sorted(extra))}, which this network does not; it has {', '.join(views)}")
+            raise ValueError(
+                f"arrays has {', '.join(sorted(extra))}, which this network does not; it has {', '.join(views)}"
+            )
         for name, target in views.items():
             source = np.asarray(arrays[name])
             if source.shape != target.shape:
@@ -318,7 +322,10 @@ class KAN:
         return rows
 
     def __repr__(self):
-        lines = [("layer", "in -> out", "terms", "nodes", "parameters"), *(tuple(map(str, row)) for row in self.table())]
+        lines = [
+            ("layer", "in -> out", "terms", "nodes", "parameters"),
+            *(tuple(map(str, row)) for row in self.table()),
+        ]
         widths = [max(len(line[c]) for line in lines) for c in range(5)]
         body = "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in lines)
         return f"KAN {list(self.widths)}, {self.size} parameters\n{body}"
@@ -329,13 +336,21 @@ def describe(basis):
     if isinstance(basis, BSpline):
         spacing = "uniform" if (basis.steps > 0).all() else "non-uniform"
         return f"B-splines of degree {basis.degree} on {basis.intervals} {spacing} intervals, outside: {basis.outside}"
-    return basis.name if isinstance(basis, Pointwise) else repr(basis) if hasattr(basis, "degree") else type(basis).__name__
+    return (
+        basis.name
+        if isinstance(basis, Pointwise)
+        else repr(basis)
+        if hasattr(basis, "degree")
+        else type(basis).__name__
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ builders
 
 
-def spline_layer(inputs, outputs, basis, *, base="silu", scaled=False, mask=None, bias=False, normalise=None, nodes=None):
+def spline_layer(
+    inputs, outputs, basis, *, base="silu", scaled=False, mask=None, bias=False, normalise=None, nodes=None
+):
     """The paper's layer w_b b(x) + w_s spline(x) (eq. 2.10) on a given basis.
 
     base: name or `Pointwise`, None for no base branch; scaled: train w_s; mask: (out, in), switches whole edges.
@@ -344,7 +359,11 @@ def spline_layer(inputs, outputs, basis, *, base="silu", scaled=False, mask=None
     spline = Full((outputs, inputs, basis.size))
     parts = {}
     if base is not None and base != "zero":
-        function = bases.BASE_FUNCTIONS[border.choice(base, "base", tuple(bases.BASE_FUNCTIONS))] if isinstance(base, str) else base
+        function = (
+            bases.BASE_FUNCTIONS[border.choice(base, "base", tuple(bases.BASE_FUNCTIONS))]
+            if isinstance(base, str)
+            else base
+        )
         parts["base"] = Linear(function, masked(Full((outputs, inputs, 1))))
     parts["spline"] = Linear(basis, masked(Scaled(spline) if scaled else spline))
     return Layer(parts, bias, normalise, nodes)

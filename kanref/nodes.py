@@ -66,7 +66,9 @@ class Nodes:
         return {name: np.full(shape, float(name.endswith("scale"))) for name, shape in self.arrays.items()}
 
     def _affine(self, arrays, level, u):
-        scale, bias = (arrays.get(f"{level}_{kind}", self.constants.get(f"{level}_{kind}")) for kind in ("scale", "bias"))
+        scale, bias = (
+            arrays.get(f"{level}_{kind}", self.constants.get(f"{level}_{kind}")) for kind in ("scale", "bias")
+        )
         if scale is not None:
             u = u * scale.astype(u.dtype, copy=False)
         if bias is not None:

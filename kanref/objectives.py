@@ -117,7 +117,9 @@ def _labels(net, x, labels, classes):
             f"{labels.dtype}; encode classes as 0, 1, ..., {classes - 1}"
         )
     if labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(f"labels must lie in 0..{classes - 1}, but they span {labels.min()}..{labels.max()}; add outputs or recode")
+        raise ValueError(
+            f"labels must lie in 0..{classes - 1}, but they span {labels.min()}..{labels.max()}; add outputs or recode"
+        )
     return x, labels.astype(np.int64)
 
 
@@ -134,14 +136,18 @@ def mae(net, x, y):
 def cross_entropy(net, x, labels):
     """Softmax cross-entropy; labels are integers 0..m-1, one for each sample."""
     if net.outputs < 2:
-        raise ValueError(f"cross-entropy needs at least two outputs, but the network has {net.outputs}; use logistic for one score")
+        raise ValueError(
+            f"cross-entropy needs at least two outputs, but the network has {net.outputs}; use logistic for one score"
+        )
     return Supervised(net, *_labels(net, x, labels, net.outputs), softmax_cross_entropy)
 
 
 def logistic(net, x, labels):
     """Binary logistic loss; labels are 0 or 1, the network has one output."""
     if net.outputs != 1:
-        raise ValueError(f"the logistic loss needs one output, but the network has {net.outputs}; use cross_entropy for several")
+        raise ValueError(
+            f"the logistic loss needs one output, but the network has {net.outputs}; use cross_entropy for several"
+        )
     return Supervised(net, *_labels(net, x, labels, 2), binary_logistic)
 
 
@@ -211,7 +217,9 @@ class Collocation:
             try:
                 full.append(None if a is None else np.broadcast_to(a, r.shape + shape).reshape(*lead, *shape))
             except ValueError:
-                raise ValueError(f"partial {name} must have shape {r.shape + shape}, but it has shape {np.shape(a)}") from None
+                raise ValueError(
+                    f"partial {name} must have shape {r.shape + shape}, but it has shape {np.shape(a)}"
+                ) from None
         return r.reshape(lead), full, tape
 
     def _adjoint(self, r_bar, partials, tape):
@@ -343,7 +351,9 @@ def weighted_sum(parts):
     """sum_k w_k L_k from pairs (w_k, objective); weights are finite and not negative."""
     parts = tuple((float(weight), objective) for weight, objective in parts)
     if not parts or not all(np.isfinite(weight) and weight >= 0 for weight, _ in parts):
-        raise ValueError(f"parts must be pairs (weight >= 0, objective), at least one, but the weights are {[w for w, _ in parts]}")
+        raise ValueError(
+            f"parts must be pairs (weight >= 0, objective), at least one, but the weights are {[w for w, _ in parts]}"
+        )
     return WeightedSum(parts)
 
 

@@ -73,8 +73,7 @@ def read_csv(path):
     head = re.match(r'(?:"[^"]*"|[^\r\n])*', text.lstrip("\r\n "))[0]
     head = re.sub(r'"[^"]*"', "", head)
     delimiter = next((d for d in "\t;" if d in head), ",")
-    rows = reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True,
-                  skipinitialspace=True)
+    rows = reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     names, records, lines, line = (), [], [], 1
     try:
         for row in rows:
@@ -88,9 +87,11 @@ def read_csv(path):
                 records.append(row)
                 lines.append(start)
             else:
-                raise TableError(f"{path}, line {start}: {len(row)} fields, but the header has "
-                                 f"{len(names)} (delimiter {delimiter!r}); quote a cell that "
-                                 "contains the delimiter, leave missing values empty")
+                raise TableError(
+                    f"{path}, line {start}: {len(row)} fields, but the header has "
+                    f"{len(names)} (delimiter {delimiter!r}); quote a cell that "
+                    "contains the delimiter, leave missing values empty"
+                )
     except CSVError as error:
         raise TableError(f"{path}, record at line {line}: {error}; check the quotes") from None
     if not names:
@@ -106,23 +107,29 @@ def _read_text(path):
     except OSError as error:
         raise TableError(f"cannot read {str(path)!r} as a CSV file: {error.strerror}") from None
     if b"\0" in data:
-        raise TableError(f"{path} contains NUL bytes: it is binary (a spreadsheet?) or UTF-16; "
-                         "export it as 'CSV UTF-8'")
+        raise TableError(
+            f"{path} contains NUL bytes: it is binary (a spreadsheet?) or UTF-16; export it as 'CSV UTF-8'"
+        )
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise TableError(f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; "
-                         "save the file as 'CSV UTF-8'") from None
+        raise TableError(
+            f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file as 'CSV UTF-8'"
+        ) from None
 
 
 def _checked_header(path, names):
     if "" in names:
-        raise TableError(f"{path}: column {names.index('') + 1} has no name in the header; name "
-                         "it, or write the file without its index column or trailing delimiter")
+        raise TableError(
+            f"{path}: column {names.index('') + 1} has no name in the header; name "
+            "it, or write the file without its index column or trailing delimiter"
+        )
     if not _parse(names)[1].any():
-        raise TableError(f"{path}: the first line ({_listed(names[:4])}, ...) holds numbers, so "
-                         "the file probably has no header; add a line of column names")
+        raise TableError(
+            f"{path}: the first line ({_listed(names[:4])}, ...) holds numbers, so "
+            "the file probably has no header; add a line of column names"
+        )
     if repeated := _repeated(names):
         raise TableError(f"{path}: column names occur more than once: {repeated}; rename them")
     return names
@@ -136,8 +143,7 @@ def write_csv(path, names, columns):
     columns = [c.tolist() if isinstance(c, np.ndarray) else list(c) for c in columns]
     lengths = [len(c) for c in columns]
     if len(columns) != len(names) or len(set(lengths)) > 1:
-        raise TableError(f"{len(names)} names need as many columns of one length, got columns of "
-                         f"lengths {lengths}")
+        raise TableError(f"{len(names)} names need as many columns of one length, got columns of lengths {lengths}")
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -184,8 +190,10 @@ def _parse(cells):
 def _refuse(mask, what, name, cells, lines):
     if mask.any():
         i = mask.argmax()
-        raise TableError(f"column {name!r}, line {lines[i]}: {cells[i]!r} {what}; correct it, or "
-                         "leave the cell empty if the value is missing")
+        raise TableError(
+            f"column {name!r}, line {lines[i]}: {cells[i]!r} {what}; correct it, or "
+            "leave the cell empty if the value is missing"
+        )
 
 
 def _numbers(*where):
@@ -295,14 +303,16 @@ class Schema:
         level was unseen in training (all features of the column are 0).
         """
         if lacking := [name for name in self.inputs if name not in table.names]:
-            raise TableError(f"the table lacks {_listed(lacking)}, which the schema needs; its "
-                             f"columns are {_listed(table.names)}")
+            raise TableError(
+                f"the table lacks {_listed(lacking)}, which the schema needs; its columns are {_listed(table.names)}"
+            )
         rows, y, notes, X = np.arange(len(table)), None, [], []
         if labelled and self.target in table.names:
             rows = rows[~_missing(table.take(self.target, rows)[1])]
             if not len(rows):
-                raise TableError(f"the target {self.target!r} is missing in every row; "
-                                 "labelled=False encodes rows for prediction")
+                raise TableError(
+                    f"the target {self.target!r} is missing in every row; labelled=False encodes rows for prediction"
+                )
             y = self._encode_target(*table.take(self.target, rows))
             notes.append(Note(self.target, len(table) - len(rows), "rows without it left out"))
         for column in self.columns:
@@ -311,8 +321,9 @@ class Schema:
                 features, remarks = encode(column, *table.take(column.name, rows))
                 X += features
                 notes += remarks
-        return Encoded(np.stack(X, axis=1), y, rows, np.array(table.lines)[rows],
-                       tuple(note for note in notes if note.count))
+        return Encoded(
+            np.stack(X, axis=1), y, rows, np.array(table.lines)[rows], tuple(note for note in notes if note.count)
+        )
 
     def _encode_target(self, *where):
         if self.task == "regression":
@@ -365,16 +376,17 @@ def _encode_numeric(column, *where):
     if column.low < column.high:
         unit = column.high - column.low
         features.insert(0, 2 * _affine(values, column.low, unit, *where) - 1)
-    return features, [Note(column.name, int(gaps.sum()), "missing, filled with the median"),
-                      Note(column.name, int(outside.sum()), "outside the training range")]
+    return features, [
+        Note(column.name, int(gaps.sum()), "missing, filled with the median"),
+        Note(column.name, int(outside.sum()), "outside the training range"),
+    ]
 
 
 def _encode_categorical(column, name, cells, lines):
     cells = np.where(_missing(cells), MISSING_LEVEL, cells)
     unseen = Counter(cell for cell in cells if cell not in column.levels)
     what = f"with levels unseen in training ({_listed(sorted(unseen)[:5])}), encoded as zeros"
-    return ([(cells == level).astype(float) for level in column.levels],
-            [Note(name, unseen.total(), what)])
+    return ([(cells == level).astype(float) for level in column.levels], [Note(name, unseen.total(), what)])
 
 
 def fit_schema(table, target, *, task="auto", drop=(), train_rows=None):
@@ -395,23 +407,24 @@ def fit_schema(table, target, *, task="auto", drop=(), train_rows=None):
     if task not in ("auto", "regression", "classification"):
         raise TableError(f"task must be 'auto', 'regression' or 'classification', got {task!r}")
     if isinstance(drop, str) or target in drop:
-        raise TableError(f"drop must be a sequence of column names other than the target "
-                         f"{target!r}, got {drop!r}")
+        raise TableError(f"drop must be a sequence of column names other than the target {target!r}, got {drop!r}")
     for role, name in (("target", target), *(("drop", name) for name in drop)):
         if name not in table.names:
             closest = max(table.names, key=lambda n: _similarity(n, name))
-            raise TableError(f"{role} {name!r} is not a column; the closest is {closest!r} among "
-                             f"{_listed(table.names)}")
+            raise TableError(
+                f"{role} {name!r} is not a column; the closest is {closest!r} among {_listed(table.names)}"
+            )
     rows = np.arange(len(table)) if train_rows is None else np.asarray(train_rows)
     if rows.dtype.kind not in "iu" or rows.ndim != 1 or np.any((rows < 0) | (rows >= len(table))):
         raise TableError(f"train_rows must be row indices in 0..{len(table) - 1}, got {rows}")
     rows = rows[~_missing(table.take(target, rows)[1])]
     if len(rows) < MIN_ROWS:
-        raise TableError(f"only {len(rows)} training rows have a target {target!r}; at least "
-                         f"{MIN_ROWS} are needed")
-    columns = tuple(Column(name, "dropped", "on request") if name in drop
-                    else _fit_column(*table.take(name, rows))
-                    for name in table.names if name != target)
+        raise TableError(f"only {len(rows)} training rows have a target {target!r}; at least {MIN_ROWS} are needed")
+    columns = tuple(
+        Column(name, "dropped", "on request") if name in drop else _fit_column(*table.take(name, rows))
+        for name in table.names
+        if name != target
+    )
     schema = Schema(columns, target, *_fit_target(task, *table.take(target, rows)))
     if not schema.inputs:
         reasons = "; ".join(f"{c.name!r}: {c.why}" for c in columns) or "the table has no other"
@@ -464,20 +477,28 @@ def _fit_target(task, *where):
     spelling = dict(sorted(zip(keys, cells, strict=True), reverse=True))
     distinct = len(spelling)
     if distinct == 1:
-        raise TableError(f"the target {name!r} is constant ({cells[0]}) in the training rows: "
-                         "there is nothing to learn")
+        raise TableError(
+            f"the target {name!r} is constant ({cells[0]}) in the training rows: there is nothing to learn"
+        )
     why = "as asked for"
     if task == "auto":
         few = distinct <= MAX_INTEGER_CLASSES and distinct < len(cells)
         if values is None and distinct > MAX_LEVELS:
-            raise TableError(f"the target {name!r} is text with {distinct} labels (the first "
-                             f"{cells[0]!r}), more than {MAX_LEVELS}; mend it if it should be a "
-                             "number, or ask for task='classification'")
+            raise TableError(
+                f"the target {name!r} is text with {distinct} labels (the first "
+                f"{cells[0]!r}), more than {MAX_LEVELS}; mend it if it should be a "
+                "number, or ask for task='classification'"
+            )
         if values is None:
             task, why = "classification", f"the target is text with {distinct} labels"
         elif few and np.all(values % 1 == 0):
-            task, why = "classification", (f"the target has only {distinct} values, all integers; "
-                                           "ask for task='regression' if they are quantities")
+            task, why = (
+                "classification",
+                (
+                    f"the target has only {distinct} values, all integers; "
+                    "ask for task='regression' if they are quantities"
+                ),
+            )
         else:
             task, why = "regression", f"the target has {distinct} distinct numbers"
     if task == "regression":
@@ -486,8 +507,9 @@ def _fit_target(task, *where):
         std = largest * np.sqrt(np.mean(((values - mean) / largest) ** 2))
         return task, why, float(mean), float(std)
     if distinct == len(cells):
-        raise TableError(f"every row has its own label in the target {name!r} (the first "
-                         f"{cells[0]!r}): a class needs several rows")
+        raise TableError(
+            f"every row has its own label in the target {name!r} (the first {cells[0]!r}): a class needs several rows"
+        )
     return task, why, 0.0, 1.0, tuple(spelling[key] for key in sorted(spelling))
 
 
@@ -505,8 +527,10 @@ def split(n, seed, fractions=(0.7, 0.15, 0.15), strata=None):
     sizes = np.floor(n * shares).astype(int)
     sizes[np.argsort(sizes - n * shares, kind="stable")[: n - sizes.sum()]] += 1
     if np.any(sizes < 1):
-        raise ValueError(f"{n} rows in fractions {fractions} make parts of {sizes.tolist()} rows "
-                         "and none may be empty: give more rows or larger fractions")
+        raise ValueError(
+            f"{n} rows in fractions {fractions} make parts of {sizes.tolist()} rows "
+            "and none may be empty: give more rows or larger fractions"
+        )
     classes = np.zeros(n, int) if strata is None else np.unique(strata, return_inverse=True)[1]
     if len(classes) != n:
         raise ValueError(f"strata must have one label for each of {n} rows, got {len(classes)}")

@@ -12,7 +12,9 @@ def mode_dot(W, M, mode):
     Raises ValueError when the sizes do not fit.
     """
     if M.shape[-1] != W.shape[mode]:
-        raise ValueError(f"M must have {W.shape[mode]} columns to act on mode {mode} of a tensor {W.shape}, but M is {M.shape}")
+        raise ValueError(
+            f"M must have {W.shape[mode]} columns to act on mode {mode} of a tensor {W.shape}, but M is {M.shape}"
+        )
     if M.ndim == 3:
         return np.einsum("pai,qpi->qpa", M, W)
     return np.moveaxis(np.tensordot(M, W, axes=(1, mode)), 0, mode)

@@ -53,7 +53,9 @@ class Linear:
     def __post_init__(self):
         K = self.weights.shape[2]
         if K != self.basis.size:
-            raise ValueError(f"weights of shape {self.weights.shape} mix {K} functions, but the basis has {self.basis.size}")
+            raise ValueError(
+                f"weights of shape {self.weights.shape} mix {K} functions, but the basis has {self.basis.size}"
+            )
         if isinstance(self.basis, BSpline) and self.basis.inputs != self.weights.shape[1]:
             raise ValueError(
                 f"weights of shape {self.weights.shape} take {self.weights.shape[1]} inputs, "
@@ -155,7 +157,10 @@ def spline_pullback(basis, z, W, V, y_bar, inputs=True):
     else:
         size = max(PART, -(-N // MAX_PARTS // PART) * PART)
         parts = -(-N // size)
-        W_parts, V_parts = np.zeros((parts, *W.shape), W.dtype), None if V is None else np.zeros((parts, *V.shape), W.dtype)
+        W_parts, V_parts = (
+            np.zeros((parts, *W.shape), W.dtype),
+            None if V is None else np.zeros((parts, *V.shape), W.dtype),
+        )
         kernel.pullback_by_samples(size, *arguments, W_parts, V_parts)
         W_bar, V_bar = W_parts.sum(0), None if V is None else V_parts.sum(0)
     V_bar = None if V is None else public_order(V_bar[:, None, :])

@@ -1,8 +1,8 @@
 """Mixing of local basis values in Numba: the generic path for any basis whose functions are mostly zero.
 
-    F (M, N, P, J)      the J consecutive functions that may not be zero, lifted to a jet
-    first (N, P)        index of the first of them
-    W (P, K, Q)         weights in kernel order
+F (M, N, P, J)      the J consecutive functions that may not be zero, lifted to a jet
+first (N, P)        index of the first of them
+W (P, K, Q)         weights in kernel order
 """
 
 from numba import njit

@@ -55,8 +55,9 @@ def lbfgs(
     callback : called with a `State` at the start and after every step; returning True stops.
     c1, c2 : of the Wolfe conditions, 0 < c1 < c2 < 1.
 
-    Returns a `Result`. The value never rises by more than rounding. Ended within a line search, by a
-    budget or by KeyboardInterrupt, the run returns the lowest point that was evaluated.
+    Returns a `Result`. No step raises the value by more than rounding. A run that a budget or
+    KeyboardInterrupt ends in the middle of a line search returns the lowest point of that search,
+    its start included. An interrupt during the first evaluation has nothing to return and passes.
 
     Raises ValueError or TypeError for arguments out of range and for a start that is not finite.
     """
@@ -116,7 +117,8 @@ def lbfgs(
                     gain = -slope * inverse_curvature
                     best = calm if gain <= rounding else best
                     raise Halt(Stop.ROUNDING if gain <= rounding else Stop.LINE_SEARCH)
-                S.clear(), Y.clear(), products.clear()
+                for rows in S, Y, products:
+                    rows.clear()
 
             s, y = found.theta - current.theta, found.gradient - current.gradient
             product, square = float(dot(s, y)), float(dot(y, y))
@@ -176,13 +178,13 @@ def two_loop(gradient, S, Y, products=None):
     alphas = []
     for s, y, product in zip(reversed(S), reversed(Y), reversed(products), strict=True):
         alpha = dot(s, direction) / product
-        axpy(y, direction, a=-alpha)  # direction <- direction - alpha y
+        direction = axpy(y, direction, a=-alpha)  # direction - alpha y, in place
         alphas.append(alpha)
     if products:
         direction *= products[-1] / dot(Y[-1], Y[-1])
     for s, y, product in zip(S, Y, products, strict=True):
         beta = dot(y, direction) / product
-        axpy(s, direction, a=alphas.pop() - beta)
+        direction = axpy(s, direction, a=alphas.pop() - beta)
     return direction
 
 

@@ -35,7 +35,7 @@ def levenberg_marquardt(
 
     A dense J is reduced once to its triangle, J = Q R, and every damping tried costs one more QR of
     the small [R; sqrt(mu) I]. J'J is not formed, which would square the condition; no rank is
-    needed as the damping fills it up. A LinearOperator is solved by `cgls` up to 1e-3 |g|.
+    needed as the damping fills it up. A LinearOperator is solved by `cgls` up to 1e-6 |g|.
 
     Where the decrease is only rounding, a step that halves the gradient is accepted too.
 
@@ -52,7 +52,9 @@ def levenberg_marquardt(
     callback : called with a `State` at the start and after every step; returning True stops.
     seconds : time allowed, looked at before each evaluation.
 
-    Returns a `Result` with value 1/2 |r|^2. Residuals that are not finite only make the step shorter.
+    Returns a `Result` with value 1/2 |r|^2. Trial residuals that are not finite count as too long a
+    step. KeyboardInterrupt ends the run with `Stop.INTERRUPTED` and the last accepted theta, except
+    during the first evaluation, which has nothing to return.
 
     Raises ValueError or TypeError for arguments out of range and for a start that is not finite.
     """
@@ -69,30 +71,31 @@ def levenberg_marquardt(
     )
     damping = within("damping", damping, 0, inf)
     theta = run.theta
-    eps = float(np.finfo(theta.dtype).eps)
+    eps, tiny = float(np.finfo(theta.dtype).eps), float(np.finfo(theta.dtype).tiny)
 
     now = linearised(run, theta)
     run.check_start(now.value, now.norm)
     least = now.norm
     try:
         run.accept(now.theta, now.value, now.norm, 0.0)
-        curvature = (np.linalg.norm(now.J @ now.gradient) / np.linalg.norm(now.gradient)) ** 2
-        scale = max(now.value, 0.5 * np.linalg.norm(now.J @ theta) ** 2)
+        uphill = now.gradient / now.norm
+        curvature = float(np.linalg.norm(now.J @ uphill) / np.linalg.norm(uphill)) ** 2
+        # r is a difference of numbers like J theta: the error of |r|^2 grows with both.
+        scale = max(now.value, 0.5 * float(np.linalg.norm(now.J @ theta)) ** 2)
         mu = damping * curvature
         for _ in range(run.steps):
             noise = 10 * eps * sqrt(now.value * scale)
             solve = damped_solver(now)
-            mu, nu = max(mu, eps**2 * curvature), 2.0
+            mu, nu = max(mu, eps**2 * curvature, tiny), 2.0
             negligible = None
             while True:
                 p, square = solve(mu)
                 predicted = -float(now.gradient @ p) - 0.5 * square
                 new = linearised(run, now.theta + p)
-                decrease = 0.5 * float((now.r - new.r) @ (now.r + new.r))
-                ratio = decrease / predicted
-                if isfinite(new.norm) and ratio > 1e-4:
-                    break
-                if new.norm <= 0.5 * least and abs(decrease) <= noise:
+                finite = isfinite(new.value) and isfinite(new.norm)
+                decrease = 0.5 * float((now.r - new.r) @ (now.r + new.r)) if finite else -inf
+                ratio = decrease / predicted if predicted > 0 else 0.0
+                if ratio > 1e-4 or (abs(decrease) <= noise and new.norm <= 0.5 * least):
                     break
                 if negligible is None:
                     negligible = predicted <= noise
@@ -147,7 +150,7 @@ def damped_solver(now):
     r, J = now.r, now.J
     n = now.theta.size
     if not isinstance(J, np.ndarray):
-        return lambda mu: cgls(J, r, mu, tolerance=1e-3, iterations=2 * n)
+        return lambda mu: cgls(J, r, mu, tolerance=1e-6, iterations=4 * n)
 
     from scipy.linalg import solve_triangular  # here since scipy.linalg takes its time to load
 

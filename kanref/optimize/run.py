@@ -77,7 +77,13 @@ class Run:
                 f"{self.name} must return a floating gradient of the shape of theta, "
                 f"{theta.shape}, got {gradient.dtype} of shape {gradient.shape}"
             )
-        return float(value), gradient
+        try:
+            return float(value), gradient
+        except TypeError:
+            raise TypeError(
+                f"{self.name} must return one number as its value, got {type(value).__name__} of "
+                f"shape {np.shape(value)}; sum or average it"
+            ) from None
 
     def check_start(self, value, norm):
         """Refuse a start at which the value or the gradient says nothing."""
