@@ -1,0 +1,154 @@
+"""Model files: one safetensors file, arrays by name, the structure as JSON inside. No pickle, nothing executed.
+
+    tensors     every trained array under its public name and layout ("0.spline.W": (out, in, basis)), and the constants
+                of the structure (knots, masks, fixed weights) under "structure.<number>"
+    metadata    {"kanref": JSON}: format number, version of kanref, structure, and what the caller adds as `extra`
+
+so that any safetensors reader can use the numbers. Writing is atomic: the file appears whole or not at all.
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import fields, is_dataclass
+
+import numpy as np
+
+import kanref
+from kanref.bases import BASE_FUNCTIONS, BSpline, Chebyshev, MinMax, Pointwise
+from kanref.network import KAN, Layer
+from kanref.nodes import Nodes
+from kanref.terms import Linear
+from kanref.weights import Fixed, Full, Masked, Scaled
+
+FORMAT = 1
+KINDS = {
+    kind.__name__: kind for kind in (KAN, Layer, Linear, BSpline, Chebyshev, MinMax, Nodes, Full, Fixed, Masked, Scaled)
+}
+
+
+class FileError(ValueError):
+    """A file that is damaged, foreign, or made by a newer kanref."""
+
+
+def encode(part, tensors):
+    """A structure as JSON types; its arrays go to `tensors`."""
+    if isinstance(part, Pointwise):
+        return {"kind": "Pointwise", "name": part.name}
+    if is_dataclass(part):
+        kind = type(part).__name__
+        if KINDS.get(kind) is not type(part):
+            raise TypeError(f"{kind} has no place in a model file; files hold {', '.join(KINDS)}")
+        return {"kind": kind, **{f.name: encode(getattr(part, f.name), tensors) for f in fields(part)}}
+    if isinstance(part, np.ndarray):
+        name = f"structure.{len(tensors)}"
+        tensors[name] = part
+        return {"tensor": name}
+    if isinstance(part, dict):
+        return {"map": {key: encode(value, tensors) for key, value in part.items()}}
+    if isinstance(part, (tuple, list)):
+        return [encode(value, tensors) for value in part]
+    if part is None or isinstance(part, (bool, str, float)):
+        return part
+    return int(part)
+
+
+def decode(part, tensors, functions):
+    """The inverse of `encode`; only the kinds named there can arise."""
+    if isinstance(part, list):
+        return tuple(decode(value, tensors, functions) for value in part)
+    if not isinstance(part, dict):
+        return part
+    if "tensor" in part:
+        return tensors[part["tensor"]]
+    if "map" in part:
+        return {key: decode(value, tensors, functions) for key, value in part["map"].items()}
+    kind = part["kind"]
+    if kind == "Pointwise":
+        if part["name"] not in functions:
+            raise FileError(
+                f"the model uses the base function {part['name']!r}, which is not one of kanref's; give it: "
+                f"load(path, functions={{{part['name']!r}: Pointwise(...)}})"
+            )
+        return functions[part["name"]]
+    if kind not in KINDS:
+        raise FileError(f"unknown part {kind!r} in the structure; the file may come from a newer kanref")
+    return KINDS[kind](**{key: decode(value, tensors, functions) for key, value in part.items() if key != "kind"})
+
+
+def save_network(path, net, theta, extra=None):
+    """Write a network, its parameters and `extra` (JSON types) to `path`."""
+    from safetensors.numpy import save
+
+    constants = {}
+    structure = encode(net, constants)
+    views = net.split(theta)
+    tensors = {name: np.ascontiguousarray(a) for name, a in {**views, **constants}.items()}
+    text = json.dumps(
+        {"format": FORMAT, "version": kanref.__version__, "structure": structure, "extra": extra or {}}, allow_nan=False
+    )
+    write_atomically(path, save(tensors, {"kanref": text}))
+
+
+def write_atomically(path, data):
+    """Bytes to a file that appears whole or not at all."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"cannot write {path}: the folder {folder} does not exist; create it first")
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".kanref-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def load_network(path, functions=None):
+    """net, theta and extra from a file; `functions` {name: Pointwise} for base functions that are not kanref's own.
+
+    Raises FileNotFoundError, or FileError for files that are damaged, foreign or newer; nothing in a file is executed.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there is no model file {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no mapping
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise FileError(f"{path} is damaged or no safetensors file ({error}); save the model again") from None
+    if "kanref" not in metadata:
+        raise FileError(f"{path} is a safetensors file but no kanref model: its metadata has no entry 'kanref'")
+    try:
+        header = json.loads(metadata["kanref"])
+        number = header["format"]
+        if number > FORMAT:
+            raise FileError(f"{path} has format {number}, but this kanref reads up to {FORMAT}; update kanref")
+        net = decode(header["structure"], tensors, {**BASE_FUNCTIONS, **(functions or {})})
+        dtype = tensors[next(iter(net.layout))].dtype if net.layout else np.float64
+        theta = net.join({name: tensors[name] for name in net.layout}).astype(dtype, copy=False)
+        extra = header["extra"]
+    except FileError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileError(
+            f"{path} is damaged: its structure cannot be rebuilt ({type(error).__name__}: {error})"
+        ) from None
+    if not isinstance(net, KAN) or not np.isfinite(theta).all():
+        raise FileError(f"{path} is damaged: it holds no network with finite parameters")
+    return net, theta, extra
+
+
+def load(path, functions=None):
+    """The `kanref.Model` in a file; see `load_network`."""
+    from kanref.model import Model
+
+    return Model.load(path, functions)

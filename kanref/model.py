@@ -1,0 +1,348 @@
+"""The face: structure and parameters in one small object.
+
+    model = Model.build([2, 5, 1], intervals=5, seed=0)
+    model = model.fit(X, y, optimizer="lbfgs", steps=100)
+    model.predict(X)
+
+Nothing is changed in place: `fit`, `refine`, `update_grid` return a new model. The same seed gives the same bits.
+"""
+
+import sys
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from kanref import arrays as border
+from kanref import grids, io, objectives, optimize
+from kanref.network import KAN, kan
+
+TASKS = {
+    "regression": objectives.mse,
+    "absolute": objectives.mae,
+    "classification": objectives.cross_entropy,
+    "binary": objectives.logistic,
+}
+OPTIMIZERS = ("lbfgs", "adam", "lm")
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """What happened in training: one entry for each accepted step, the start first; runs follow one another.
+
+    loss: the objective on the training data (of the batch, with minibatches); validation: the same loss on validation
+    data, NaN without; rate: learning rate, step length or damping; seconds since the run began; run: 0, 1, ... for
+    successive runs, `reasons` says why each ended.
+    """
+
+    loss: np.ndarray
+    validation: np.ndarray
+    rate: np.ndarray
+    seconds: np.ndarray
+    run: np.ndarray
+    reasons: tuple[str, ...] = ()
+
+    @classmethod
+    def empty(cls):
+        return cls(*(np.empty(0) for _ in range(4)), np.empty(0, int))
+
+    def __len__(self):
+        return len(self.loss)
+
+    def __add__(self, other):
+        later = other.run + len(self.reasons)
+        columns = (
+            np.concatenate([getattr(self, c), getattr(other, c)]) for c in ("loss", "validation", "rate", "seconds")
+        )
+        return History(*columns, np.concatenate([self.run, later]), self.reasons + other.reasons)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with its parameters.
+
+    net: structure; theta: flat vector; task: "regression" (mean squared error), "absolute" (mean absolute error),
+    "classification" (softmax over the outputs), "binary" (logistic, one output); history: of all fits so far;
+    extra: JSON types that travel with the file (the CLI keeps the table's schema there).
+    """
+
+    net: KAN
+    theta: np.ndarray
+    task: str = "regression"
+    history: History = field(default_factory=History.empty)
+    extra: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        border.choice(self.task, "task", tuple(TASKS))
+        theta = border.real_array(self.theta, "theta")
+        self.net.split(theta)
+        object.__setattr__(self, "theta", theta)
+
+    @classmethod
+    def build(cls, widths, *, seed=0, task="regression", scheme="kanref", dtype=np.float64, **structure):
+        """A new model. widths and structure: see `kanref.kan`; scheme: see `kanref.initialise`."""
+        net = kan(widths, **structure)
+        return cls(net, net.init(seed, scheme).astype(dtype, copy=False), task)
+
+    # -------------------------------------------------------------------------------------------------- training
+
+    def objective(self, X, y):
+        """theta -> (value, gradient) of the task's loss on data."""
+        return TASKS[self.task](self.net, X, y)
+
+    def fit(
+        self,
+        X,
+        y,
+        *,
+        optimizer="lbfgs",
+        steps=100,
+        intervals=None,
+        batch=None,
+        rate=None,
+        validation=None,
+        patience=None,
+        seconds=None,
+        seed=0,
+        callback=None,
+        progress=None,
+    ):
+        """Train on X (N, n) and y (N, m), (N,) or labels; returns a new model.
+
+        optimizer: "lbfgs", "adam", or "lm" (Levenberg-Marquardt, mean squared error only).
+        steps: accepted steps, or steps for each entry of `intervals`.
+        intervals: train coarse to fine: extend the grid to each of these numbers of intervals in turn and train there.
+        batch: samples in a minibatch ("adam" only); rate: a number, vector or schedule for "adam" (default 1e-3).
+        validation: a share in (0, 1) of the samples, drawn with `seed`, or (X, y). With it, the parameters of lowest
+            validation loss are returned; patience: stop after so many steps without a new lowest one.
+        seconds: time limit of each run. callback(state): called after every step, True stops; see `optimize.State`.
+        progress: show a progress bar; by default if the terminal is one.
+
+        Ctrl-C ends training and returns the best parameters so far. Raises ValueError or TypeError for bad data.
+        """
+        border.choice(optimizer, "optimizer", OPTIMIZERS)
+        border.integer(steps, "steps", 0)
+        if optimizer == "lm" and self.task != "regression":
+            raise ValueError(
+                f'optimizer="lm" minimises squared errors only, but the task is {self.task!r}; use "lbfgs" or "adam"'
+            )
+        if batch is not None and optimizer != "adam":
+            raise ValueError(
+                f'batch is for optimizer="adam", but the optimizer is {optimizer!r}; its line search needs all samples'
+            )
+        if rate is not None and optimizer != "adam":
+            raise ValueError(
+                f'rate is for optimizer="adam", but the optimizer is {optimizer!r}, which finds its own step lengths'
+            )
+        if patience is not None and validation is None:
+            raise ValueError("patience needs validation data: give validation=0.2 or validation=(X, y)")
+        X = border.points(X, self.net.inputs, "X")
+        y = np.asarray(y)
+        (X, y), held_out = self._divide(X, y, validation, seed)
+        self._check_spread(X)
+        model = self
+        for G in [None] if intervals is None else intervals:
+            if G is not None:
+                model = model.refine(G, X)
+            watch = _Watch(model, held_out, patience, callback, steps, progress)
+            model = model._run(X, y, optimizer, steps, batch, rate, seconds, seed, watch)
+            if watch.interrupted:
+                break
+        return model
+
+    def _divide(self, X, y, validation, seed):
+        """Training data, and the validation objective's data or None."""
+        if validation is None:
+            return (X, y), None
+        if not isinstance(validation, (int, float)):
+            return (X, y), validation
+        if not 0 < validation < 1:
+            raise ValueError(f"validation must be a share between 0 and 1 or a pair (X, y), but it is {validation}")
+        if len(y) != len(X):
+            raise ValueError(
+                f"X and y must have as many rows, but X has {len(X)} and y has {len(y)}; align the samples"
+            )
+        order, held = np.random.default_rng(seed).permutation(len(X)), round(validation * len(X))
+        if not 0 < held < len(X):
+            raise ValueError(
+                f"validation = {validation} of {len(X)} samples leaves one part empty; give more data or (X, y)"
+            )
+        return (X[order[held:]], y[order[held:]]), (X[order[:held]], y[order[:held]])
+
+    def _check_spread(self, X):
+        if len(X) < 2:
+            raise ValueError(f"X has {len(X)} sample, but training needs at least 2")
+        constant = np.flatnonzero(np.ptp(X, axis=0) == 0)
+        if constant.size:
+            raise ValueError(
+                f"column {constant[0]} of X is constant ({X[0, constant[0]]:g}) and teaches nothing; drop it"
+            )
+
+    def _run(self, X, y, optimizer, steps, batch, rate, seconds, seed, watch):
+        objective = self.objective(X, y)
+        common = {"steps": steps, "callback": watch, "seconds": seconds}
+        with watch:
+            if optimizer == "lbfgs":
+                result = optimize.lbfgs(objective, self.theta, **common)
+            elif optimizer == "lm":
+                result = optimize.levenberg_marquardt(objective.residuals, self.theta, **common)
+            else:
+                stream = objective if batch is None else objectives.minibatches(objective, batch, seed)
+                keep = "best" if stream is objective else "last"
+                result = optimize.adam(stream, self.theta, rate=1e-3 if rate is None else rate, keep=keep, **common)
+        theta = result.theta if watch.best is None else watch.best
+        watch.interrupted = result.reason is optimize.Stop.INTERRUPTED
+        return replace(self, theta=theta, history=self.history + watch.history(result.reason))
+
+    # --------------------------------------------------------------------------------------------------- using it
+
+    def raw(self, X):
+        """Outputs of the network, (N, m): predictions or class scores."""
+        return self.net(self.theta, border.points(X, self.net.inputs, "X"))
+
+    def predict(self, X):
+        """Regression: values, (N,) for one output, else (N, m). Classification: labels, (N,)."""
+        f = self.raw(X)
+        if self.task == "classification":
+            return f.argmax(1)
+        if self.task == "binary":
+            return (f[:, 0] > 0).astype(int)
+        return f[:, 0] if self.net.outputs == 1 else f
+
+    def probabilities(self, X):
+        """(N, classes): softmax of the scores; two columns for the binary task."""
+        f = self.raw(X)
+        if self.task == "binary":
+            f = np.concatenate([np.zeros_like(f), f], 1)
+        elif self.task != "classification":
+            raise ValueError(f"probabilities are for classification, but the task is {self.task!r}")
+        e = np.exp(f - f.max(1, keepdims=True))
+        return e / e.sum(1, keepdims=True)
+
+    def gradient(self, X):
+        """d output / d input at every sample, (N, m, n)."""
+        return self.net.gradient(self.theta, border.points(X, self.net.inputs, "X"))
+
+    def hessian(self, X):
+        """Second derivatives with respect to the inputs, (N, m, n, n)."""
+        return self.net.hessian(self.theta, border.points(X, self.net.inputs, "X"))
+
+    def derivatives(self, X, directions=None):
+        """Values, first and second derivatives along directions; see `KAN.derivatives`."""
+        return self.net.derivatives(self.theta, border.points(X, self.net.inputs, "X"), directions)
+
+    def loss(self, X, y):
+        """The task's loss on data."""
+        return self.objective(X, y).value(self.theta)
+
+    def rmse(self, X, y):
+        """Root mean squared error over samples and outputs."""
+        return float(np.sqrt(objectives.mse(self.net, X, y).value(self.theta)))
+
+    def score(self, X, y):
+        """Regression: R^2 = 1 - sum (y - f)^2 / sum (y - mean y)^2, averaged over outputs. Classification: accuracy."""
+        if self.task in ("classification", "binary"):
+            return float((self.predict(X) == np.asarray(y)).mean())
+        y = border.points(y, self.net.outputs, "y")
+        spread = ((y - y.mean(0)) ** 2).sum(0)
+        if (spread == 0).any():
+            raise ValueError("y is constant, so that R^2 is not defined; use rmse")
+        return float((1 - ((y - self.raw(X)) ** 2).sum(0) / spread).mean())
+
+    # ------------------------------------------------------------------------------------------------------ grids
+
+    def refine(self, intervals=None, X=None):
+        """A finer grid for the same function: twice the intervals exactly, or any number by least squares on X.
+
+        intervals: of every spline layer, None doubles them; X: samples for the least squares, by default the whole domain.
+        """
+        if intervals is None:
+            net, theta = grids.refine(self.net, self.theta)[:2]
+        else:
+            net, theta = grids.extend(self.net, self.theta, intervals, X)[:2]
+        return replace(self, net=net, theta=theta)
+
+    def update_grid(self, X, rule="kanref", mix=None):
+        """Knots that cover the samples that arrive at every layer, the functions kept; see `grids.update_from_samples`."""
+        X = border.points(X, self.net.inputs, "X")
+        net, theta = grids.update_from_samples(self.net, self.theta, X, rule, mix)[:2]
+        return replace(self, net=net, theta=theta)
+
+    # ------------------------------------------------------------------------------------------- files and words
+
+    def save(self, path):
+        """Write the model to a safetensors file, atomically; see `kanref.io`."""
+        history = {
+            name: np.where(np.isfinite(a), a, None).tolist() if a.dtype.kind == "f" else a.tolist()
+            for name, a in vars(self.history).items()
+            if name != "reasons"
+        }
+        extra = {"task": self.task, "history": history, "reasons": list(self.history.reasons), "user": self.extra}
+        io.save_network(path, self.net, self.theta, extra)
+
+    @classmethod
+    def load(cls, path, functions=None):
+        """The model in a file; `functions` {name: Pointwise} for base functions of your own."""
+        net, theta, extra = io.load_network(path, functions)
+        try:
+            columns = {name: np.array(a, int if name == "run" else float) for name, a in extra["history"].items()}
+            return cls(net, theta, extra["task"], History(**columns, reasons=tuple(extra["reasons"])), extra["user"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise io.FileError(f"{path} holds a network but no model ({error}); use kanref.io.load_network") from None
+
+    def summary(self):
+        """The network as a table, and how training went."""
+        h = self.history
+        lines = [repr(self.net), f"task: {self.task}, precision: {self.theta.dtype}"]
+        if len(h):
+            lines.append(f"trained: {len(h.reasons)} runs, {len(h)} steps, loss {h.loss[0]:.3e} -> {h.loss[-1]:.3e}")
+            lines.append(f"last run: {h.reasons[-1]}")
+        return "\n".join(lines)
+
+    def __repr__(self):
+        return self.summary()
+
+
+class _Watch:
+    """The callback of a fit: progress bar, history, validation, patience; calls the user's callback."""
+
+    def __init__(self, model, held_out, patience, callback, steps, progress):
+        self.validate = model.objective(*held_out).value if held_out is not None else None
+        self.patience, self.callback, self.steps = patience, callback, steps
+        self.progress = sys.stderr.isatty() if progress is None else progress
+        self.rows, self.best, self.lowest, self.since, self.interrupted = [], None, np.inf, 0, False
+        self.bar = None
+
+    def __enter__(self):
+        if self.progress:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=self.steps, unit="step", leave=True)
+        return self
+
+    def __exit__(self, *error):
+        if self.bar is not None:
+            self.bar.close()
+
+    def __call__(self, state):
+        validation = np.nan
+        if self.validate is not None:
+            validation = self.validate(state.theta)
+            self.since += 1
+            if validation < self.lowest:
+                self.best, self.lowest, self.since = state.theta, validation, 0
+        self.rows.append((state.value, validation, state.rate, state.seconds))
+        if self.bar is not None:
+            shown = {"loss": f"{state.value:.3e}", "rate": f"{state.rate:.2g}"}
+            if self.validate is not None:
+                shown["validation"] = f"{validation:.3e}"
+            self.bar.set_postfix(shown, refresh=False)
+            self.bar.update(state.step - self.bar.n)
+        stop = self.callback is not None and self.callback(state)
+        return bool(stop) or (self.patience is not None and self.since >= self.patience)
+
+    def history(self, reason):
+        columns = np.array(self.rows).reshape(-1, 4).T.copy()
+        text = reason.value
+        if self.patience is not None and self.since >= self.patience:
+            text = f"No lower validation loss in {self.patience} steps; the parameters of the lowest one are kept."
+        return History(*columns, np.zeros(columns.shape[1], int), (text,))
