@@ -117,6 +117,12 @@ class Layer:
         _, x_bar = terms.sum_pullback(tuple(self.terms.values()), own, x, y_bar)
         return rows, self._normalise_pullback(z, x_bar)
 
+    def edges(self, arrays, x):
+        """The edge functions phi_{q,p} at the layer's inputs x (N, P), all terms together: (N, Q, P)."""
+        if self.normalise is not None:
+            x = np.ascontiguousarray(self.normalise.derivatives(x, 0)[1][0, ..., 0])
+        return sum(term.edges(a, x) for term, a in zip(self.terms.values(), self._of_terms(arrays)))
+
     def _collect(self, target, of_terms):
         for keys, own in zip(self._keys, of_terms):
             target.update((key, own[array]) for array, key in keys)
@@ -246,6 +252,15 @@ class KAN:
             z, record = layer.forward(arrays, z)
             tape.append(record)
         return z, tape
+
+    def activations(self, theta, x):
+        """The inputs (N, P) of every layer, and the outputs last, at samples x (N, n)."""
+        y, tape = self.forward(theta, border.points(x, self.inputs, dtype=np.asarray(theta).dtype)[None])
+        return [record[0][0] for record in tape] + [y[0]]
+
+    def edges(self, theta, l, x):
+        """The edge functions of layer l at its inputs x (N, P): (N, Q, P)."""
+        return self.layers[l].edges(self._of_layer(theta, l), x)
 
     def pullback(self, theta, tape, y_bar, inputs=False):
         """theta_bar (size,) and the adjoint (M, N, n) of the input jet (None unless `inputs`) for a y_bar (M, N, m)."""

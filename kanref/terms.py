@@ -6,6 +6,7 @@ A term maps a jet z (M, N, P) to a jet (M, N, Q). The contract, with `arrays` a 
     forward(arrays, z)                  y
     pullback(arrays, z, y_bar, inputs)  {name: adjoint summed over samples}, z_bar (None unless `inputs`)
     rows(arrays, z, y_bar)              {name: adjoint of each sample by itself, (N, ...)}
+    edges(arrays, x)                    the summands phi_{q,p}(x_p), (N, Q, P)
 
 `Linear` is a basis mixed by weights. It has one meaning and two speeds: the generic path (basis values, lift, mix) serves
 every basis; B-splines, alone or together with a SiLU term, take the fused kernel that never stores a table.
@@ -41,6 +42,8 @@ class Term(Protocol):
     def pullback(self, arrays, z, y_bar, inputs=True): ...
 
     def rows(self, arrays, z, y_bar): ...
+
+    def edges(self, arrays, x): ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +85,13 @@ class Linear:
             W_bar, F_bar = mix_pullback(first, jets.lift(b, z), W, y_bar)
             z_bar = jets.lift_pullback(b, z, F_bar) if inputs else None
         return self.weights.pullback(arrays, W_bar), z_bar
+
+    def edges(self, arrays, x):
+        """phi[n,q,p] = sum_i W[q,p,i] b_i(x[n,p]), (N, Q, P): every edge by itself."""
+        first, b = self.basis.derivatives(x, 0)
+        W = kernel_order(self.weights.tensor(arrays)).astype(x.dtype, copy=False)
+        local_W = W[np.arange(x.shape[1])[:, None], first[..., None] + np.arange(self.basis.window)]  # (N, P, J, Q)
+        return np.einsum("npj,npjq->nqp", b[0], local_W)
 
     def rows(self, arrays, z, y_bar):
         first, b = self.basis.derivatives(z[0], jets.order(z))

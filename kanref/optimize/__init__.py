@@ -13,7 +13,6 @@ from . import schedules
 from .adam import adam
 from .lbfgs import lbfgs, two_loop
 from .levenberg_marquardt import levenberg_marquardt
-from .line_search import strong_wolfe
 from .result import History, Result, State, Stop
 
 __all__ = [
@@ -25,6 +24,5 @@ __all__ = [
     "lbfgs",
     "levenberg_marquardt",
     "schedules",
-    "strong_wolfe",
     "two_loop",
 ]

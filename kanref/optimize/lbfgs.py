@@ -39,8 +39,8 @@ def lbfgs(
       dropped and the search goes along -g; if that fails too, the run ends.
     - Fits go down over fifteen orders of magnitude, so that the last decreases are smaller than the
       rounding of the values. `rounding_of` says how large that is; there the line search goes by
-      slopes. The run ends with `Stop.ROUNDING` after `PATIENCE` steps in which neither the value fell
-      beyond rounding nor the gradient reached a new low, and returns the last iterate before them.
+      slopes. The run ends with `Stop.ROUNDING` after `PATIENCE` steps in which neither the value
+      fell beyond rounding nor the gradient reached a new low, and returns the iterate before them.
     - At a kink no point may meet the curvature condition: a step that only decreases is taken.
 
     Parameters
@@ -110,13 +110,14 @@ def lbfgs(
                     start = current._replace(step=0.0, slope=slope)
                     first = 1.0 if S else first_step(current.value, slope)
                     found = strong_wolfe(along, start, first, c1=c1, c2=c2, rounding=rounding)
-                    if found:
+                    if found is not None:
                         break
                 if not S:
-                    # What a steepest-descent step gains, were the curvature that of the last pair.
-                    gain = -slope * inverse_curvature
-                    best = calm if gain <= rounding else best
-                    raise Halt(Stop.ROUNDING if gain <= rounding else Stop.LINE_SEARCH)
+                    # What the step could gain if the curvature were that of the last pair:
+                    if -slope * inverse_curvature <= rounding:
+                        best = calm
+                        raise Halt(Stop.ROUNDING)
+                    raise Halt(Stop.LINE_SEARCH)
                 for rows in S, Y, products:
                     rows.clear()
 

@@ -28,10 +28,10 @@ def levenberg_marquardt(
         accepted:  mu <- mu max(1/10, 1 - (2 ratio - 1)^3),  nu <- 2
         rejected:  mu <- mu nu,                              nu <- 2 nu
 
-    (with 1/10 for the paper's 1/3: fewer steps on fits of splines). A start mu = damping |J g|^2 /
-    |g|^2, the curvature along the gradient g = J'r. All parameters are damped alike: Marquardt's
-    scaling by the columns of J was slower on such fits, and columns that are zero (coefficients
-    of empty intervals, whose parameters then stay as they are) would need a rule of their own.
+    (1/10 instead of 1/3: fewer steps on fits of splines). It starts as damping |J g|^2 / |g|^2,
+    relative to the curvature along the gradient g = J'r. All parameters are damped alike: scaling
+    by the columns of J, as Marquardt does, gained nothing on such fits, and columns of zeros (the
+    coefficients of empty intervals, which then stay as they are) would need a rule of their own.
 
     A dense J is reduced once to its triangle, J = Q R, and every damping tried costs one more QR of
     the small [R; sqrt(mu) I]. J'J is not formed, which would square the condition; no rank is
@@ -95,7 +95,10 @@ def levenberg_marquardt(
                 finite = isfinite(new.value) and isfinite(new.norm)
                 decrease = 0.5 * float((now.r - new.r) @ (now.r + new.r)) if finite else -inf
                 ratio = decrease / predicted if predicted > 0 else 0.0
-                if ratio > 1e-4 or (abs(decrease) <= noise and new.norm <= 0.5 * least):
+                if ratio > 1e-4:
+                    break
+                if abs(decrease) <= noise and new.norm <= 0.5 * least:
+                    ratio = 1.0
                     break
                 if negligible is None:
                     negligible = predicted <= noise

@@ -39,8 +39,8 @@ def strong_wolfe(evaluate, start, step, *, c1=1e-4, c2=0.9, rounding=0.0, trials
     step : the first trial, positive.
     trials : evaluations at most.
 
-    Returns the Point with both conditions; without one, the lowest Point with sufficient decrease (at
-    a kink none may meet the curvature condition); without that, None.
+    Returns the Point with both conditions; without one, the lowest Point with sufficient decrease
+    (at a kink none may meet the curvature condition); without that, None.
     """
 
     def sufficient(point):
