@@ -4,6 +4,8 @@ A network's parameters are one flat vector theta; arrays are views into it. Thre
 (out, in, basis) of the papers and are stored as (in, basis, out), so that kernels run over outputs contiguously.
 """
 
+import math
+
 import numpy as np
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
@@ -11,14 +13,17 @@ FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 def real_array(a, name, dtype=None):
     """`a` as a C-contiguous float64 or float32 array (or `dtype`); anything that is no finite real number is refused."""
-    array = np.asarray(a)
+    try:
+        array = np.asarray(a)
+    except ValueError:
+        raise ValueError(f"{name} must be a rectangular array of numbers, but its rows differ in length") from None
     if array.dtype.kind not in "fiub":
         hint = "take the real part" if array.dtype.kind == "c" else "convert text and missing values to numbers first"
         raise TypeError(f"{name} must hold real numbers, but its dtype is {array.dtype}; {hint}")
     if dtype is None:
         dtype = array.dtype if array.dtype in FLOATS else np.float64
     with np.errstate(over="ignore"):
-        array = np.ascontiguousarray(array, dtype)
+        array = np.asarray(array, dtype, order="C")
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         place = f"{name}[{', '.join(map(str, where))}]" if where else name
@@ -59,23 +64,19 @@ def choice(value, name, options):
     return value
 
 
-def stored(shape):
-    """Shape in memory of an array of a public shape."""
-    return (shape[1], shape[2], shape[0]) if len(shape) == 3 else tuple(shape)
-
-
 def view(vector, start, shape):
     """The array of a public shape at vector[..., start:], without a copy; leading axes of `vector` are kept."""
-    size = int(np.prod(shape))
-    array = vector[..., start : start + size].reshape(vector.shape[:-1] + stored(shape))
-    return np.moveaxis(array, -1, -3) if len(shape) == 3 else array
+    piece = vector[..., start : start + math.prod(shape)]
+    if len(shape) != 3:
+        return piece.reshape(vector.shape[:-1] + shape)
+    return public_order(piece.reshape((*vector.shape[:-1], shape[1], shape[2], shape[0])))
 
 
 def kernel_order(W):
-    """(out, in, basis) as a contiguous (in, basis, out); no copy for an array that `view` made."""
-    return np.ascontiguousarray(np.moveaxis(W, -3, -1))
+    """(..., out, in, basis) as a contiguous (..., in, basis, out); no copy for an array that `view` made."""
+    return np.ascontiguousarray(W.swapaxes(-2, -1).swapaxes(-3, -1))
 
 
 def public_order(W):
-    """(in, basis, out) seen as (out, in, basis)."""
-    return np.moveaxis(W, -1, -3)
+    """(..., in, basis, out) seen as (..., out, in, basis)."""
+    return W.swapaxes(-3, -1).swapaxes(-2, -1)

@@ -57,7 +57,7 @@ class BSpline:
     def __post_init__(self):
         integer(self.degree, "degree", 0, MAX_DEGREE)
         choice(self.outside, "outside", tuple(OUTSIDE))
-        knots = real_array(self.knots, "knots", np.float64)
+        knots = real_array(self.knots, "knots", np.float64).copy()
         if knots.ndim != 2:
             raise ValueError(
                 f"knots must have shape (inputs, knots), but it has shape {knots.shape}; use knots[None] for one input"
@@ -89,12 +89,15 @@ class BSpline:
         inputs, intervals = integer(inputs, "inputs", 1), integer(intervals, "intervals", 1, 10**7)
         degree = integer(degree, "degree", 0, MAX_DEGREE)
         low, high = (np.broadcast_to(np.asarray(e, float), inputs)[:, None] for e in (low, high))
-        if not (low < high).all():
+        if not ((low < high) & np.isfinite(low) & np.isfinite(high)).all():
             raise ValueError(
-                f"the domain must have low < high for every input, but got low = {low.ravel()}, high = {high.ravel()}"
+                "the domain must have finite low < high for every input, "
+                f"but got low = {low.ravel()}, high = {high.ravel()}"
             )
         steps = np.arange(-degree, intervals + degree + 1)
-        return cls(((intervals - steps) * low + steps * high) / intervals, degree, outside)
+        knots = ((intervals - steps) * low + steps * high) / intervals
+        knots[:, [degree, degree + intervals]] = np.hstack([low, high])  # the quotient may miss them by a rounding
+        return cls(knots, degree, outside)
 
     @property
     def size(self):
@@ -196,7 +199,7 @@ class Pointwise:
                 f"base function {self.name!r} has derivatives up to order {len(self.functions) - 1}, but order {order} is "
                 "needed here; give it one callable for each order"
             )
-        values = np.stack([np.broadcast_to(f(x), x.shape) for f in self.functions[: order + 1]])
+        values = np.stack([np.broadcast_to(f(x), x.shape) for f in self.functions[: order + 1]], dtype=x.dtype)
         return np.zeros(x.shape, np.int64), values[..., None]
 
 

@@ -7,6 +7,7 @@ net.rows(theta, tape, y_bar)        theta_bar of every sample by itself: rows of
 net.split(theta)                    named views: {"0.spline.W": (out, in, basis), ...}
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -173,13 +174,13 @@ class KAN:
         for l, layer in enumerate(self.layers):
             for name, shape in layer.arrays.items():
                 table[f"{l}.{name}"] = (start, shape)
-                start += int(np.prod(shape))
+                start += math.prod(shape)
         return table
 
     @cached_property
     def size(self):
         """Length of theta."""
-        return sum(layer_size for layer_size in (int(np.prod(shape)) for _, shape in self.layout.values()))
+        return sum(math.prod(shape) for _, shape in self.layout.values())
 
     def split(self, theta):
         """{name: view} of theta (..., size): no copies, so writing into a view writes into theta."""
@@ -202,7 +203,7 @@ class KAN:
                 f"arrays has {', '.join(sorted(extra))}, which this network does not; it has {', '.join(views)}"
             )
         for name, target in views.items():
-            source = np.asarray(arrays[name])
+            source = border.real_array(arrays[name], name)
             if source.shape != target.shape:
                 raise ValueError(f"{name} must have shape {target.shape}, but it has shape {source.shape}")
             target[...] = source
@@ -221,7 +222,7 @@ class KAN:
                 raise ValueError(f"no array is named {pattern!r} or ends so; there are {', '.join(self.layout)}")
             for name in fits:
                 start, shape = self.layout[name]
-                vector[start : start + int(np.prod(shape))] = value
+                vector[start : start + math.prod(shape)] = value
         return vector
 
     @cached_property
@@ -332,7 +333,7 @@ class KAN:
             if layer.normalise is not None:
                 kinds.insert(0, f"inputs by {describe(layer.normalise)}")
             arity = "sums" if layer.nodes is None else f"arity {layer.nodes.arity}"
-            size = sum(int(np.prod(shape)) for shape in layer.arrays.values())
+            size = sum(math.prod(shape) for shape in layer.arrays.values())
             rows.append((l, f"{layer.inputs} -> {layer.outputs}", "; ".join(kinds), arity, size))
         return rows
 
@@ -411,6 +412,8 @@ def kan(
 
     Returns the structure; `net.init(seed)` makes a parameter vector.
     """
+    if not isinstance(widths, (list, tuple)):
+        raise TypeError(f"widths must be a list of levels, as [2, 5, 1], but it is {widths!r}")
     levels = [_level(w, l) for l, w in enumerate(widths)]
     if len(levels) < 2:
         raise ValueError(f"widths must name at least inputs and outputs, as [2, 5, 1], but it is {widths!r}")

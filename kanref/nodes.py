@@ -40,7 +40,7 @@ class Nodes:
                 raise ValueError(f"affine maps are named {', '.join(AFFINE)}, but got {name!r}")
         if both := set(self.trained) & set(self.constants):
             raise ValueError(f"{', '.join(sorted(both))} cannot be trained and constant at once; name it in one place")
-        constants = {name: real_array(a, name, np.float64) for name, a in self.constants.items()}
+        constants = {name: real_array(a, name, np.float64).copy() for name, a in self.constants.items()}
         for name, a in constants.items():
             if a.shape != self._length(name):
                 raise ValueError(f"{name} must have shape {self._length(name)}, but it has shape {a.shape}")

@@ -76,7 +76,7 @@ class Fixed:
     W: np.ndarray
 
     def __post_init__(self):
-        W = real_array(self.W, "W", np.float64)
+        W = real_array(self.W, "W", np.float64).copy()
         if W.ndim != 3:
             raise ValueError(f"W must have shape (out, in, basis), but it has shape {W.shape}")
         W.flags.writeable = False
@@ -109,7 +109,7 @@ class Masked:
     mask: np.ndarray
 
     def __post_init__(self):
-        mask = real_array(self.mask, "mask", np.float64)
+        mask = real_array(self.mask, "mask", np.float64).copy()
         if mask.shape != self.inner.shape[:2]:
             raise ValueError(f"mask must have shape (out, in) = {self.inner.shape[:2]}, but it has shape {mask.shape}")
         mask.flags.writeable = False

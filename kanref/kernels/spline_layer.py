@@ -26,6 +26,7 @@ from numba import njit, prange
 BLOCK = 64  # samples to a table
 TILE = 512  # samples to a visit of one input's weights
 LINE = 64  # bytes of a cache line, and of the widest vector
+NEAR = 1e-3  # of a spacing: far above rounding in both precisions
 NARROW = 4  # from this many outputs on, mixing runs over outputs innermost
 
 PLAIN = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}  # every sum as it is written
@@ -143,105 +144,103 @@ def point(x, t, window, order, policy, b, n):
 def table(x, B, t, h, window, order, policy, first, b):
     """first and b for the B points x; h > 0 promises uniform knots of that spacing, h = 0 nothing.
 
-    The loops run over samples innermost. Points outside the domain are then done one by one.
+    Orders 0..3. Points outside the domain are done one by one, after the others.
     """
     d, T = len(window) - 1, t.shape[0]
     K = T - d - 1
     u = np.empty(BLOCK, x.dtype)
     if h > 0:
         uniform_spans(x, B, t, h, d, first, u)
-        uniform_values(u, B, window, b[0])
-        for m in range(1, order + 1):
-            uniform_derivative(u, B, h, d, m, b[m])
+        uniform_table(u, B, h, window, window, b[0])
+        if order >= 1:
+            uniform_table(u, B, h, window[1:], window, b[1])
+        if order >= 2:
+            uniform_table(u, B, h, window[2:], window, b[2])
+        if order >= 3:
+            uniform_table(u, B, h, window[3:], window, b[3])
     else:
         for n in range(B):
             first[n] = find_span(x[n], t, d, K) - d
-        for m in range(order + 1):
-            general_derivative(x, B, t, first, d, m, b[m], u)
+        general_table(x, B, t, first, window, window, b[0])
+        if order >= 1:
+            general_table(x, B, t, first, window[1:], window, b[1])
+        if order >= 2:
+            general_table(x, B, t, first, window[2:], window, b[2])
+        if order >= 3:
+            general_table(x, B, t, first, window[3:], window, b[3])
     closed = policy != ZERO or t[K] == t[T - 1]
+    low, high, outside = t[d], t[K], 0
     for n in range(B):
-        if x[n] < t[d] or x[n] > t[K] or (x[n] == t[K] and not closed):
-            first[n] = point(x[n], t, window, order, policy, b, n)
+        outside += 1 if x[n] < low or x[n] > high or (x[n] == high and not closed) else 0
+    if outside:
+        for n in range(B):
+            if x[n] < low or x[n] > high or (x[n] == high and not closed):
+                first[n] = point(x[n], t, window, order, policy, b, n)
 
 
 @njit(**PLAIN)
 def uniform_spans(x, B, t, h, d, first, u):
-    """t_j <= x < t_{j+1} without a search: first = j - d and u = (x - t_j)/h."""
-    last, start, reciprocal = t.shape[0] - 2 * d - 2, t[d], 1 / h
+    """t_j <= x < t_{j+1} without a search: first = j - d and u = (x - t_j)/h.
+
+    Rounding may miss by one within NEAR of a knot; such points are placed by the knots themselves.
+    """
+    last, start, reciprocal, near = t.shape[0] - 2 * d - 2, t[d], 1 / h, 0
     for n in range(B):
         first[n] = int(min(max(np.floor((x[n] - start) * reciprocal), 0), last))
-    for n in range(B):  # rounding may have missed by one
-        j = first[n] + d
-        j = first[n] + (1 if x[n] >= t[j + 1] else 0) - (1 if x[n] < t[j] else 0)
-        first[n] = min(max(j, 0), last)
     for n in range(B):
         u[n] = (x[n] - t[first[n] + d]) * reciprocal
+        near += 1 if u[n] < NEAR or u[n] > 1 - NEAR else 0
+    if near:
+        for n in range(B):
+            if u[n] < NEAR or u[n] > 1 - NEAR:
+                j = first[n] + d
+                j = j + (1 if x[n] >= t[j + 1] else 0) - (1 if x[n] < t[j] else 0)
+                first[n] = min(max(j - d, 0), last)
+                u[n] = (x[n] - t[first[n] + d]) * reciprocal
 
 
 @njit(**PLAIN)
-def uniform_values(u, B, window, b):
-    """The triangle on uniform knots, whose ratios need no division: (i + 1 - u)/e and (u + e - 1 - i)/e."""
-    zero, one = u.dtype.type(0), u.dtype.type(1)
+def uniform_table(u, B, h, inner, window, b):
+    """Derivative m = len(window) - len(inner) on uniform knots, where nothing needs a division or a search.
+
+    The triangle up to degree d - m has the ratios (i + 1 - u)/e and (u + e - 1 - i)/e; then follow m differences
+    B'_{i,e} = (B_{i,e-1} - B_{i+1,e-1})/h.
+    """
+    zero, one, reciprocal = u.dtype.type(0), u.dtype.type(1), 1 / h
     for n in range(B):
-        b[0, n] = one
+        b[0, n] = one if len(inner) else zero
         for e in range(1, len(window)):
             saved = zero
             for i in range(e):
-                value = b[i, n] * (one / e)
-                b[i, n] = saved + (i + one - u[n]) * value
-                saved = (u[n] + (e - one - i)) * value
+                if e < len(inner):
+                    share = b[i, n] * (one / e)
+                    b[i, n] = saved + (i + one - u[n]) * share
+                    saved = (u[n] + (e - one - i)) * share
+                else:
+                    share = b[i, n] * reciprocal
+                    b[i, n] = saved - share
+                    saved = share
             b[e, n] = saved
 
 
 @njit(**PLAIN)
-def uniform_derivative(u, B, h, d, m, b):
-    """Derivative m: the triangle to degree d - m, then m differences B'_{i,e} = (B_{i,e-1} - B_{i+1,e-1})/h."""
-    b[:, :B] = 0.0
-    if m > d:
-        return
-    b[0, :B] = (1 / h) ** m
-    saved = np.empty(BLOCK, u.dtype)
-    for e in range(1, d + 1):
-        saved[:B] = 0.0
-        for i in range(e):
-            row = b[i]
-            if e <= d - m:
-                share = u.dtype.type(1 / e)
-                for n in range(B):
-                    value = row[n] * share
-                    row[n] = saved[n] + (i + 1 - u[n]) * value
-                    saved[n] = (u[n] + (e - 1 - i)) * value
-            else:
-                for n in range(B):
-                    value = row[n]
-                    row[n] = saved[n] - value
-                    saved[n] = value
-        b[e, :B] = saved[:B]
-
-
-@njit(**PLAIN)
-def general_derivative(x, B, t, first, d, m, b, saved):
-    """Derivative m of the functions inside the domain on any knots: `local_table`, samples innermost."""
-    b[:, :B] = 0.0
-    if m > d:
-        return
-    b[0, :B] = 1.0
-    for e in range(1, d + 1):
-        saved[:B] = 0.0
-        for i in range(e):
-            row = b[i]
-            if e <= d - m:
-                for n in range(B):
-                    left, right = t[first[n] + d + 1 - e + i], t[first[n] + d + i + 1]
-                    value = row[n] / (right - left)
-                    row[n] = saved[n] + (right - x[n]) * value
-                    saved[n] = (x[n] - left) * value
-            else:
-                for n in range(B):
-                    value = e * row[n] / (t[first[n] + d + i + 1] - t[first[n] + d + 1 - e + i])
-                    row[n] = saved[n] - value
-                    saved[n] = value
-        b[e, :B] = saved[:B]
+def general_table(x, B, t, first, inner, window, b):
+    """Derivative m = len(window) - len(inner) inside the domain on any knots: `local_table`, samples innermost."""
+    zero, one, d = x.dtype.type(0), x.dtype.type(1), len(window) - 1
+    for n in range(B):
+        b[0, n] = one if len(inner) else zero
+        for e in range(1, len(window)):
+            saved, left_end = zero, first[n] + d + 1 - e
+            for i in range(e):
+                left, right = t[left_end + i], t[left_end + i + e]
+                share = b[i, n] / (right - left)
+                if e < len(inner):
+                    b[i, n] = saved + (right - x[n]) * share
+                    saved = (x[n] - left) * share
+                else:
+                    b[i, n] = saved - e * share
+                    saved = e * share
+            b[e, n] = saved
 
 
 @njit(**PLAIN)
@@ -378,21 +377,20 @@ def dots(B, a, y, out):
 
 
 @njit(**PLAIN)
-def lift(B, b, z_1, z_2, F_1, F_2):
-    """F_1 = b' z_1 and F_2 = b'' z_1^2 + b' z_2 for rows of functions b (order+1, rows, B)."""
-    for i in range(b.shape[1]):
-        for n in range(B):
-            F_1[i, n] = b[1, i, n] * z_1[n]
-        for n in range(B):
-            F_2[i, n] = b[2, i, n] * z_1[n] * z_1[n] + b[1, i, n] * z_2[n]
+def lift(B, b_1, b_2, z_1, z_2, F_1, F_2):
+    """F_1 = b' z_1 and F_2 = b'' z_1^2 + b' z_2 for one function b."""
+    for n in range(B):
+        F_1[n] = b_1[n] * z_1[n]
+    for n in range(B):
+        F_2[n] = b_2[n] * z_1[n] * z_1[n] + b_1[n] * z_2[n]
 
 
 @njit(**PLAIN)
-def functions_table(x, B, t, h, window, order, policy, base, first, b):
-    """`table` in the rows b[:, :d+1] and, if there is a base function, `silu_table` in the last row."""
-    table(x, B, t, h, window, order, policy, first, b[:, : len(window)])
-    if base:
-        silu_table(x, B, order, b[:, len(window)])
+def lift_all(B, b, s, z_1, z_2, F_1, F_2, G_1, G_2):
+    """`lift` of the functions of a window and of the base function."""
+    for i in range(b.shape[1]):
+        lift(B, b[1, i], b[2, i], z_1, z_2, F_1[i], F_2[i])
+    lift(B, s[1], s[2], z_1, z_2, G_1, G_2)
 
 
 # ----------------------------------------------------------------------------------------------- the layer, forward
@@ -406,10 +404,11 @@ def forward_part(start, stop, z, t, h, window, policy, W, V, y):
     """
     M, _, P = z.shape
     K, Q, d, D = W.shape[1], W.shape[2], len(window) - 1, (M - 1) // 2
-    order, base = 2 if D else 0, V is not None
+    order = 2 if D else 0
     x, first = np.empty((M, BLOCK), z.dtype), np.empty(BLOCK, np.int64)
-    b = np.empty((order + 2, d + 2, BLOCK), z.dtype)
-    F_1, F_2 = np.empty((d + 2, BLOCK), z.dtype), np.empty((d + 2, BLOCK), z.dtype)
+    b, s = np.empty((order + 2, d + 1, BLOCK), z.dtype), np.zeros((order + 2, BLOCK), z.dtype)
+    F_1, F_2 = np.empty((d + 1, BLOCK), z.dtype), np.empty((d + 1, BLOCK), z.dtype)
+    G_1, G_2 = np.empty(BLOCK, z.dtype), np.empty(BLOCK, z.dtype)
     w, tile = aligned(K + 1, Q, W), aligned(M * TILE, Q, W)
     for low in range(start, stop, TILE):
         high = min(low + TILE, stop)
@@ -424,12 +423,14 @@ def forward_part(start, stop, z, t, h, window, policy, W, V, y):
                 for c in range(M):
                     for n in range(B):
                         x[c, n] = z[c, at + n, p]
-                functions_table(x[0], B, t[p], h[p], window, order, policy, base, first, b)
-                mix(B, first, b[0], b[0, d + 1], w, v, tile[row:], window)
+                table(x[0], B, t[p], h[p], window, order, policy, first, b)
+                if V is not None:
+                    silu_table(x[0], B, order, s)
+                mix(B, first, b[0], s[0], w, v, tile[row:], window)
                 for c in range(1, D + 1):
-                    lift(B, b, x[c], x[c + D], F_1, F_2)
-                    mix(B, first, F_1, F_1[d + 1], w, v, tile[c * TILE + row :], window)
-                    mix(B, first, F_2, F_2[d + 1], w, v, tile[(c + D) * TILE + row :], window)
+                    lift_all(B, b, s, x[c], x[c + D], F_1, F_2, G_1, G_2)
+                    mix(B, first, F_1, G_1, w, v, tile[c * TILE + row :], window)
+                    mix(B, first, F_2, G_2, w, v, tile[(c + D) * TILE + row :], window)
         for c in range(M):
             y[c, low:high] = tile[c * TILE : c * TILE + high - low, :Q]
 
@@ -459,10 +460,11 @@ def pullback_part(start, stop, p_start, p_stop, z, t, h, window, policy, W, V, y
     """
     M = z.shape[0]
     K, Q, d, D = W.shape[1], W.shape[2], len(window) - 1, (M - 1) // 2
-    order, base, inputs = 2 if D else 0, V is not None, z_bar.size > 0
+    order, inputs = 2 if D else 0, z_bar.size > 0
     x, x_bar, first = np.empty((M, BLOCK), z.dtype), np.empty((M, BLOCK), z.dtype), np.empty(BLOCK, np.int64)
-    b, inner = np.empty((order + 2, d + 2, BLOCK), z.dtype), np.empty((5, BLOCK), z.dtype)
-    F_1, F_2 = np.empty((d + 2, BLOCK), z.dtype), np.empty((d + 2, BLOCK), z.dtype)
+    b, s = np.empty((order + 2, d + 1, BLOCK), z.dtype), np.zeros((order + 2, BLOCK), z.dtype)
+    F_1, F_2 = np.empty((d + 1, BLOCK), z.dtype), np.empty((d + 1, BLOCK), z.dtype)
+    G_1, G_2, inner = np.empty(BLOCK, z.dtype), np.empty(BLOCK, z.dtype), np.empty((5, BLOCK), z.dtype)
     w, w_bar, tile = aligned(K + 1, Q, W), aligned(K + 1, Q, W), aligned(M * TILE, Q, W)
     phi = aligned((order + 1) * BLOCK, Q, W)
     for low in range(start, stop, TILE):
@@ -480,18 +482,20 @@ def pullback_part(start, stop, p_start, p_stop, z, t, h, window, policy, W, V, y
                 for c in range(M):
                     for n in range(B):
                         x[c, n] = z[c, at + n, p]
-                functions_table(x[0], B, t[p], h[p], window, order + 1 if inputs else order, policy, base, first, b)
-                mix_pullback(B, first, b[0], b[0, d + 1], w_bar, v_bar, y_0, window)
+                table(x[0], B, t[p], h[p], window, order + 1 if inputs else order, policy, first, b)
+                if V is not None:
+                    silu_table(x[0], B, order + 1 if inputs else order, s)
+                mix_pullback(B, first, b[0], s[0], w_bar, v_bar, y_0, window)
                 if inputs:
                     phi[:] = 0.0
                     for m in range(order + 1):
-                        mix(B, first, b[m + 1], b[m + 1, d + 1], w, v, phi[m * BLOCK :], window)
+                        mix(B, first, b[m + 1], s[m + 1], w, v, phi[m * BLOCK :], window)
                     dots(B, phi, y_0, x_bar[0])
                 for c in range(1, D + 1):
                     y_1, y_2 = tile[c * TILE + at - low :], tile[(c + D) * TILE + at - low :]
-                    lift(B, b, x[c], x[c + D], F_1, F_2)
-                    mix_pullback(B, first, F_1, F_1[d + 1], w_bar, v_bar, y_1, window)
-                    mix_pullback(B, first, F_2, F_2[d + 1], w_bar, v_bar, y_2, window)
+                    lift_all(B, b, s, x[c], x[c + D], F_1, F_2, G_1, G_2)
+                    mix_pullback(B, first, F_1, G_1, w_bar, v_bar, y_1, window)
+                    mix_pullback(B, first, F_2, G_2, w_bar, v_bar, y_2, window)
                     if inputs:
                         phi_2, phi_3 = phi[BLOCK:], phi[2 * BLOCK :]
                         dots(B, phi, y_1, inner[0])
