@@ -157,22 +157,21 @@ def spline_pullback(basis, z, W, V, y_bar, inputs=True):
     y_bar = np.ascontiguousarray(y_bar)
     z_bar = np.empty_like(z) if inputs else np.empty((0, 0, 0), z.dtype)
     arguments = z, *basis.kernel_arguments(z.dtype), W, V, y_bar, z_bar
-    work = M * N * P * W.shape[2] * basis.window
-    if work < PARALLEL_WORK or P >= MANY_INPUTS or N <= PART:
-        W_bar, V_bar = np.zeros_like(W), None if V is None else np.zeros_like(V)
-        if work < PARALLEL_WORK:
-            kernel.pullback_part(0, N, 0, P, *arguments, W_bar, V_bar)
-        else:
-            kernel.pullback_by_inputs(max(1, P // 16), *arguments, W_bar, V_bar)
+    samples, inputs_each = N, P  # one unit of work is so many samples and inputs
+    parallel = M * N * P * W.shape[2] * basis.window >= PARALLEL_WORK
+    if parallel and (P >= MANY_INPUTS or N <= PART):
+        inputs_each = max(1, P // 16)
+    elif parallel:
+        samples = max(PART, -(-N // MAX_PARTS // PART) * PART)
+    parts = -(-N // samples)
+    W_bar = np.zeros((parts, *W.shape), W.dtype)
+    V_bar = None if V is None else np.zeros((parts, *V.shape), W.dtype)
+    if parallel:
+        kernel.pullback_parallel(samples, inputs_each, *arguments, W_bar, V_bar)
     else:
-        size = max(PART, -(-N // MAX_PARTS // PART) * PART)
-        parts = -(-N // size)
-        W_parts, V_parts = (
-            np.zeros((parts, *W.shape), W.dtype),
-            None if V is None else np.zeros((parts, *V.shape), W.dtype),
-        )
-        kernel.pullback_by_samples(size, *arguments, W_parts, V_parts)
-        W_bar, V_bar = W_parts.sum(0), None if V is None else V_parts.sum(0)
+        kernel.pullback_part(0, 0, N, 0, P, *arguments, W_bar, V_bar)
+    W_bar = W_bar[0] if parts == 1 else W_bar.sum(0)
+    V_bar = None if V is None else V_bar[0] if parts == 1 else V_bar.sum(0)
     V_bar = None if V is None else public_order(V_bar[:, None, :])
     return public_order(W_bar), V_bar, z_bar if inputs else None
 

@@ -447,8 +447,8 @@ def forward_parallel(size, z, t, h, window, policy, W, V, y):
 
 
 @njit(**SUMS)
-def pullback_part(start, stop, p_start, p_stop, z, t, h, window, policy, W, V, y_bar, z_bar, W_bar, V_bar):
-    """Samples start..stop and inputs p_start..p_stop of the adjoint of `forward_part`. W_bar and V_bar are added to.
+def pullback_part(part, start, stop, p_start, p_stop, z, t, h, window, policy, W, V, y_bar, z_bar, W_bar, V_bar):
+    """Samples start..stop and inputs p_start..p_stop of the adjoint of `forward_part`, added to W_bar[part], V_bar[part].
 
     With the edge functions phi(x) = sum_i W_i b_i(x), their derivatives at z_0, and a sum over outputs in each product:
 
@@ -512,25 +512,17 @@ def pullback_part(start, stop, p_start, p_stop, z, t, h, window, policy, W, V, y
                     for c in range(M):
                         for n in range(B):
                             z_bar[c, at + n, p] = x_bar[c, n]
-            W_bar[p] += w_bar[:K, :Q]
+            W_bar[part, p] += w_bar[:K, :Q]
             if V is not None:
-                V_bar[p] += w_bar[K, :Q]
+                V_bar[part, p] += w_bar[K, :Q]
 
 
 @njit(parallel=True, **SUMS)
-def pullback_by_inputs(size, z, t, h, window, policy, W, V, y_bar, z_bar, W_bar, V_bar):
-    """`pullback_part` on `size` inputs at a time, which own their rows of W_bar, V_bar and columns of z_bar."""
-    P = z.shape[2]
-    for part in prange((P + size - 1) // size):
-        low, high = part * size, min(P, (part + 1) * size)
-        pullback_part(0, z.shape[1], low, high, z, t, h, window, policy, W, V, y_bar, z_bar, W_bar, V_bar)
-
-
-@njit(parallel=True, **SUMS)
-def pullback_by_samples(size, z, t, h, window, policy, W, V, y_bar, z_bar, W_parts, V_parts):
-    """`pullback_part` on `size` samples at a time, each with its own W_parts[part], V_parts[part] to be added up."""
-    N = z.shape[1]
-    for part in prange((N + size - 1) // size):
-        low, high = part * size, min(N, (part + 1) * size)
-        V_part = None if V is None else V_parts[part]
-        pullback_part(low, high, 0, z.shape[2], z, t, h, window, policy, W, V, y_bar, z_bar, W_parts[part], V_part)
+def pullback_parallel(samples, inputs, z, t, h, window, policy, W, V, y_bar, z_bar, W_bar, V_bar):
+    """`pullback_part` on rectangles of `samples` x `inputs`; each part of the samples has its own W_bar[part]."""
+    _, N, P = z.shape
+    across = (P + inputs - 1) // inputs
+    for task in prange((N + samples - 1) // samples * across):
+        part, low = task // across, task % across * inputs
+        start, stop, high = part * samples, min(N, (part + 1) * samples), min(P, low + inputs)
+        pullback_part(part, start, stop, low, high, z, t, h, window, policy, W, V, y_bar, z_bar, W_bar, V_bar)

@@ -1,0 +1,346 @@
+"""The project's benchmark: `kanref bench [--peers PYTHON]`.
+
+Every case is one network on one set of points. kanref and the peers (in a process of their own, under the interpreter
+that has them; see `kanref.bench_peers`) first compute the same value and gradient, and only those that agree to 1e-12 are
+compared; fast-kan, another function, is timed for information. Then all are timed in turn, round after round, so that a
+machine whose speed drifts drifts for all. The table shows medians in milliseconds and, as the figure to quote, the ratio
+of the fastest agreeing peer to kanref beside the targets.
+
+kinds: fit (loss and gradient), pinn (Laplacian in the loss, and gradient), lbfgs (ten iterations), forward.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from kanref import objectives, optimize
+from kanref.network import kan
+
+AGREEMENT = {"float64": 1e-12, "float32": 2e-4}  # of value and gradient, relative to the largest entry
+MLP_LIKE = "fast-kan"  # timed, never compared
+SLOW = 2.0  # seconds for one evaluation beyond which a peer is timed once
+
+
+@dataclass(frozen=True)
+class Case:
+    """widths, intervals, samples; must and goal: the least and the wanted ratio (fastest peer / kanref)."""
+
+    name: str
+    widths: tuple[int, ...]
+    intervals: int
+    samples: int
+    kind: str = "fit"
+    must: float | None = None
+    goal: float | None = None
+    dtype: str = "float64"
+
+
+CASES = (
+    Case("tiny", (2, 5, 1), 5, 1000, "fit", 12, 25),
+    Case("small", (4, 10, 10, 1), 10, 1024, "fit", 12, 25),
+    Case("grid20", (2, 10, 1), 20, 10000, "fit", 50, 130),
+    Case("mnist128", (784, 64, 10), 5, 128, "fit", 2, 3),
+    Case("mnist1024", (784, 64, 10), 5, 1024, "fit", 3, 5),
+    Case("mid64", (64, 64, 64), 16, 4096, "fit", 12, 25),
+    Case("deep100", (100, 100, 100, 10), 3, 512, "fit", 4, 6),
+    Case("pinn-tiny", (2, 5, 1), 5, 1000, "pinn", 25, 50),
+    Case("pinn-deep", (2, 10, 10, 1), 10, 2048, "pinn", 50, 100),
+    Case("pinn-grid20", (2, 10, 1), 20, 10000, "pinn", 100, 220),
+    Case("lbfgs-tiny", (2, 5, 1), 5, 1000, "lbfgs", 10, 20),
+    Case("lbfgs-small", (4, 10, 10, 1), 10, 1024, "lbfgs", 10, 25),
+    Case("lbfgs-grid20", (2, 10, 1), 20, 10000, "lbfgs", 30, 100),
+    Case("forward-tiny", (2, 5, 1), 5, 1000, "forward"),
+    Case("forward-small", (4, 10, 10, 1), 10, 1024, "forward"),
+    Case("forward-mnist1024", (784, 64, 10), 5, 1024, "forward"),
+    Case("mid64-float32", (64, 64, 64), 16, 4096, "fit", dtype="float32"),
+)
+
+
+class Mine:
+    """kanref on a case: the same parameters and data as the peers get, and what is timed."""
+
+    def __init__(self, case):
+        rng = np.random.default_rng(0)
+        dtype = np.dtype(case.dtype)
+        self.net = kan(list(case.widths), intervals=case.intervals)
+        self.theta = self.net.init(rng).astype(dtype)
+        self.x = rng.uniform(-1, 1, (case.samples, case.widths[0])).astype(dtype)
+        self.y = rng.normal(size=(case.samples, case.widths[-1])).astype(dtype)
+        if case.kind == "pinn":
+            self.objective = objectives.collocation(self.net, self.x, self.poisson)
+        else:
+            self.objective = objectives.mse(self.net, self.x, self.y)
+        self.run = {
+            "fit": lambda: self.objective(self.theta),
+            "pinn": lambda: self.objective(self.theta),
+            "lbfgs": lambda: optimize.lbfgs(self.objective, self.theta, steps=10),
+            "forward": lambda: self.net.forward(self.theta, self.x[None]),
+        }[case.kind]
+
+    def poisson(self, x, u, u_i, u_ij):
+        """r = laplacian u - y and its partials."""
+        n = x.shape[1]
+        return np.einsum("nmii->nm", u_ij) - self.y, (None, None, np.eye(n, dtype=x.dtype)[None, None, None])
+
+    def arrays(self):
+        """Parameters and data under the names that the peers' process reads."""
+        views, basis = self.net.split(self.theta), [layer.terms["spline"].basis for layer in self.net.layers]
+        named = {"X": self.x, "y": self.y}
+        for l, b in enumerate(basis):
+            named |= {
+                f"l{l}.coef": views[f"{l}.spline.W"],
+                f"l{l}.base": views[f"{l}.base.W"][..., 0],
+                f"l{l}.knots": b.knots,
+            }
+        return named
+
+    def results(self, kind):
+        """What agreement is judged by: outputs, or the gradient under the peers' names."""
+        if kind == "forward":
+            return {"y": self.net(self.theta, self.x)}
+        views = self.net.split(self.objective(self.theta)[1])
+        found = {}
+        for l in range(len(self.net.layers)):
+            found |= {f"l{l}.coef": views[f"{l}.spline.W"], f"l{l}.base": views[f"{l}.base.W"][..., 0]}
+        return found
+
+
+class Peers:
+    """The peers' process; None of its answers is trusted before it agreed."""
+
+    def __init__(self, python):
+        worker = os.path.join(os.path.dirname(__file__), "bench_peers.py")
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads())}
+        self.folder = tempfile.TemporaryDirectory()
+        try:
+            self.process = subprocess.Popen(
+                [python, worker],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=environment,
+                cwd=self.folder.name,
+            )
+        except OSError as error:
+            raise ValueError(f"--peers must be a Python interpreter, but {python} cannot be started: {error}") from None
+        hello = self.ask(do="hello")
+        self.names = [name for name, found in hello["peers"].items() if "version" in found]
+        self.versions = {name: hello["peers"][name]["version"] for name in self.names}
+
+    def ask(self, **request):
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        if not line:
+            raise ValueError("the peers' process ended; is --peers the interpreter that has the other libraries?")
+        return json.loads(line)
+
+    def setup(self, name, case, arrays):
+        """The peer's answer, and its arrays to compare ({} after an error)."""
+        given, out = (os.path.join(self.folder.name, f"{part}.npz") for part in ("given", "out"))
+        np.savez(given, **arrays)
+        described = {"widths": case.widths, "intervals": case.intervals, "degree": 3, "seed": 0}
+        described |= {"kind": case.kind, "dtype": case.dtype, "batch": case.samples}
+        answer = self.ask(do="setup", peer=name, case=described, file=given, out=out)
+        if "error" in answer:
+            return answer, {}
+        with np.load(out, allow_pickle=False) as archive:
+            return answer, {key: archive[key] for key in archive.files}
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+        self.folder.cleanup()
+
+
+def threads():
+    """Threads that kanref's kernels use, and that the peers are given."""
+    import numba
+
+    return numba.get_num_threads()
+
+
+def deviation(mine, theirs):
+    """Largest difference relative to the largest entry, over all arrays that both have; inf if one is missing."""
+    if not mine.keys() <= theirs.keys():
+        return np.inf
+    return max(float(np.abs(a - theirs[name]).max() / max(np.abs(a).max(), 1e-300)) for name, a in mine.items())
+
+
+def clock(run, repeat):
+    """Seconds of `repeat` calls."""
+    seconds = []
+    for _ in range(repeat):
+        begin = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - begin)
+    return seconds
+
+
+def bench(case, peers, rounds, progress=lambda text: None):
+    """One row: {"case", "kanref": median ms, "peers": {name: {"ms", "deviation"} or {"error"}}, "ratio", "must", "goal"}."""
+    mine = Mine(case)
+    own = mine.results("fit" if case.kind == "lbfgs" else case.kind)
+    mine.run()
+    runs, found = {}, {}
+    for name in peers.names if peers else ():
+        progress(f"{case.name}: {name} computes the same")
+        answer, theirs = peers.setup(name, case, mine.arrays())
+        if "error" in answer:
+            found[name] = {"error": answer["error"]}
+            continue
+        off = deviation(own, theirs) if answer["agrees"] else None
+        if off is not None and off > AGREEMENT[case.dtype]:
+            found[name] = {"error": f"differs by {off:.1e}", "deviation": off}
+            continue
+        found[name] = {"deviation": off}
+        runs[name] = []
+    first = {name: peers.ask(do="time", peer=name, repeat=1)["seconds"][0] for name in runs}
+    repeat = lambda seconds: int(min(max(0.1 / max(seconds, 1e-6), 1), 200))
+    own_first, own_seconds = min(clock(mine.run, 3)), []
+    for turn in range(rounds):
+        progress(f"{case.name}: round {turn + 1} of {rounds}")
+        time.sleep(0.05)  # lets the other process's threads fall asleep
+        own_seconds += clock(mine.run, repeat(own_first))
+        for name, seconds in runs.items():
+            if turn == 0 or first[name] < SLOW:
+                seconds += peers.ask(do="time", peer=name, repeat=repeat(first[name]))["seconds"]
+    milliseconds = 1e3 * float(np.median(own_seconds))
+    for name, seconds in runs.items():
+        found[name]["ms"] = 1e3 * float(np.median(seconds))
+    comparable = [f["ms"] for name, f in found.items() if "ms" in f and name != MLP_LIKE]
+    ratio = min(comparable) / milliseconds if comparable else None
+    return {
+        "case": case.name,
+        "kanref": milliseconds,
+        "peers": found,
+        "ratio": ratio,
+        "must": case.must,
+        "goal": case.goal,
+    }
+
+
+def startup():
+    """Seconds of a fresh process: import, and import to the first trained step from a warm and from a cold disk cache."""
+    step = (
+        "import numpy as np, kanref;"
+        "m = kanref.Model.build([2, 5, 1]); X = np.random.default_rng(0).uniform(-1, 1, (1000, 2));"
+        "m.fit(X, X[:, 0] * X[:, 1], steps=1, progress=False)"
+    )
+
+    def seconds(code, **environment):
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **environment})
+        return time.perf_counter() - begin
+
+    bare = min(seconds("pass") for _ in range(5))
+    with tempfile.TemporaryDirectory() as cache:
+        cold = seconds(step, NUMBA_CACHE_DIR=cache) - bare
+        warm = min(seconds(step, NUMBA_CACHE_DIR=cache) for _ in range(3)) - bare
+    quick = min(seconds("import kanref") for _ in range(5)) - bare
+    return [
+        ("import kanref", quick, 0.25),
+        ("to the first step, warm", warm, 1.5),
+        ("to the first step, cold", cold, 15.0),
+    ]
+
+
+def properties():
+    """Cost per call, the dependence on the number of intervals, and linearity: (what, value, limit, unit)."""
+
+    def median(case):
+        run = Mine(case).run
+        run()
+        repeat = int(min(max(0.2 / min(clock(run, 3)), 5), 2000))
+        return float(np.median(clock(run, repeat)))
+
+    single = median(Case("single", (2, 5, 1), 5, 1))
+    coarse, fine = (median(Case("intervals", (10, 10, 1), G, 10000)) for G in (5, 320))
+    short, long = (median(Case("batch", (10, 10, 1), 5, N)) for N in (20000, 80000))
+    few, many = (median(Case("edges", (32, width, 1), 5, 4096)) for width in (32, 128))
+    return [
+        ("one sample of [2, 5, 1]", 1e6 * single, 60, "us"),
+        ("320 intervals against 5", fine / coarse, 1.3, "x"),
+        ("4 times the samples", long / short, 4.6, "x"),
+        ("4 times the edges", many / few, 4.6, "x"),
+    ]
+
+
+def table(rows, peers):
+    """The rows as text."""
+    names = peers.names if peers else []
+    head = ["case", "kanref ms", *names, "ratio", "must", "goal", ""]
+    cell = lambda v: "-" if v is None else f"{v:.3g}"
+    lines = [head]
+    for row in rows:
+        theirs = [cell(row["peers"][name].get("ms")) if name in row["peers"] else "-" for name in names]
+        verdict = ""
+        if row["ratio"] is not None and row["must"] is not None:
+            verdict = "goal" if row["ratio"] >= row["goal"] else "must" if row["ratio"] >= row["must"] else "MISSED"
+        lines.append(
+            [
+                row["case"],
+                f"{row['kanref']:.3g}",
+                *theirs,
+                cell(row["ratio"]),
+                cell(row["must"]),
+                cell(row["goal"]),
+                verdict,
+            ]
+        )
+    return aligned(lines)
+
+
+def aligned(lines):
+    """Columns side by side, the first to the left, the others to the right."""
+    widths = [max(len(str(line[c])) for line in lines) for c in range(len(lines[0]))]
+    pad = lambda c, v: str(v).ljust(widths[c]) if c == 0 else str(v).rjust(widths[c])
+    return "\n".join("  ".join(pad(c, v) for c, v in enumerate(line)).rstrip() for line in lines)
+
+
+def main(peers=None, cases=None, json_file=None, quick=False, out=sys.stdout):
+    """Run the benchmark and print its tables; returns 0. `peers`: interpreter; `cases`: names, None for all."""
+    known = {case.name: case for case in CASES}
+    if unknown := set(cases or ()) - set(known):
+        raise ValueError(f"--cases knows {', '.join(known)}, but got {', '.join(sorted(unknown))}")
+    chosen = [known[name] for name in cases] if cases else CASES
+    worker = Peers(peers) if peers else None
+    say = lambda text: print(f"\r{text:<70}", end="", file=sys.stderr, flush=True) if sys.stderr.isatty() else None
+    rows = []
+    try:
+        for case in chosen:
+            rows.append(bench(case, worker, 2 if quick else 7, say))
+    except KeyboardInterrupt:
+        print("\ninterrupted: the cases finished so far", file=out)
+    finally:
+        say("")
+        if worker:
+            worker.close()
+    print(f"{threads()} threads; medians in milliseconds; ratio: fastest peer that agrees / kanref\n", file=out)
+    print(table(rows, worker), file=out)
+    for row in rows:
+        for name, found in row["peers"].items():
+            if "error" in found:
+                print(f"  {row['case']}: {name} left out: {found['error']}", file=out)
+    report = {"threads": threads(), "versions": worker.versions if worker else {}, "rows": rows}
+    if not cases:
+        report["startup"], report["properties"] = startup(), properties()
+        lines = [
+            ["start-up", "seconds", "limit"],
+            *([what, f"{value:.2f}", limit] for what, value, limit in report["startup"]),
+        ]
+        print("\n" + aligned(lines), file=out)
+        lines = [["property", "value", "limit"]]
+        lines += [[what, f"{value:.3g} {unit}", limit] for what, value, limit, unit in report["properties"]]
+        print("\n" + aligned(lines), file=out)
+    if json_file:
+        from kanref.io import write_atomically
+
+        write_atomically(json_file, json.dumps(report, indent=1).encode())
+    return 0
