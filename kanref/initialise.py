@@ -1,19 +1,26 @@
-"""Starting values by name: the three generations of the KAN paper and variance-preserving rules.
+"""Starting values by name: the three generations of the KAN paper, a default, and variance-preserving rules.
 
-| scheme        | base weights w_b                              | w_s (if trained) | spline coefficients c                  |
-|---------------|-----------------------------------------------|------------------|----------------------------------------|
-| "kanref"      | N(0, 1/(2 P))                                 | 1                | N(0, 1/(2 P mean_x sum_i b_i(x)^2))     |
-| "paper"       | Xavier: U(-a, a), a^2 = 6/(P + Q)             | 1                | N(0, 0.1^2) (footnote 2)               |
-| "pykan-0.0"   | 1/sqrt(P) + 0.1 N(-1, 4)                      | 1                | noise, amplitude 0.1/G                 |
-| "pykan-0.2.8" | U(-1, 1)/sqrt(P)                              | 1/sqrt(P)        | noise, amplitude 0.3/G                 |
-| "lecun"       | N(0, 1/P)                                     | 1                | N(0, 1/(P K))                          |
-| "glorot"      | N(0, 2/(P + Q))                               | 1                | N(0, 2/((P + Q) K))                    |
+| scheme        | base weights w_b           | w_s (if trained) | spline coefficients c                     |
+|---------------|----------------------------|------------------|-------------------------------------------|
+| "kanref"      | N(0, 1/P)                  | 1                | N(0, (0.1/G)^2), smooth; see below        |
+| "paper"       | U(-a, a), a^2 = 6/(P + Q)  | 1                | N(0, 0.1^2)  (footnote 2; Xavier)         |
+| "pykan-0.0"   | 1/sqrt(P) + 0.1 N(-1, 4)   | 1                | noise of amplitude 0.1/G                  |
+| "pykan-0.2.8" | U(-1, 1)/sqrt(P)           | 1/sqrt(P)        | noise of amplitude 0.3/G                  |
+| "lecun"       | N(0, 1/P)                  | 1                | N(0, 1/(P K))                             |
+| "glorot"      | N(0, 2/(P + Q))            | 1                | N(0, 2/((P + Q) K))                       |
 
-P inputs, Q outputs, K functions, G intervals. "noise" means: uniform values in [-amplitude/2, amplitude/2] at the G + 1 grid
-points, turned into coefficients by minimum-norm least squares, as both pykan generations do. pykan-0.0 meant a centred
-uniform draw and wrote N(-1, 4); the code is followed. If w_s is not trained, pykan-0.2.8's 1/sqrt(P) is folded into c.
-Terms of other bases start as under "kanref" with mean sum b^2 measured on [-1, 1]; linear first layers N(0, 1/P); biases 0;
-affine nodes the identity. Draws are independent for every layer (ledger B12) from one `numpy.random.Generator`.
+P inputs, Q outputs, K functions, G intervals. "noise" means: uniform values in [-amplitude/2, amplitude/2] at the G + 1
+grid points, turned into coefficients by minimum-norm least squares, as both pykan generations do. pykan-0.0 meant a
+centred uniform draw and wrote N(-1, 4); the code is followed. If w_s is not trained, pykan-0.2.8's 1/sqrt(P) is folded
+into c.
+
+The default starts from smooth edges, because wiggly ones end in local minima: of eight seeds of [2, 1, 1] on
+exp(sin(pi x) + y^2), splines that start with the variance of their inputs lost four, smooth ones none. A layer without
+a base branch starts as a random linear map a_{q,p} x_p, a ~ N(0, 1/P), which splines represent exactly by the Greville
+abscissae xi_i = mean(t_{i+1}, ..., t_{i+d}): c = a xi + N(0, (0.1/G)^2).
+
+Terms of other bases start with variance 1/(P mean_x sum_i b_i(x)^2), measured on [-1, 1]; plain matrices N(0, 1/P);
+biases 0; affine nodes the identity. Draws are independent for every layer (ledger B12), from one Generator.
 """
 
 import numpy as np
@@ -32,8 +39,9 @@ def initial(net, seed, scheme):
     rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng(seed)
     arrays = {}
     for l, layer in enumerate(net.layers):
+        smooth = any(term.basis in bases.BASE_FUNCTIONS.values() for term in layer.terms.values())
         for name, term in layer.terms.items():
-            own = term.weights.start(draw(term, rng, scheme))
+            own = term.weights.start(draw(term, rng, scheme, smooth))
             if "scale" in own and scheme == "pykan-0.2.8":
                 own["scale"] = np.full(own["scale"].shape, layer.inputs**-0.5)
             arrays.update((f"{l}.{name}.{array}", value) for array, value in own.items())
@@ -44,8 +52,8 @@ def initial(net, seed, scheme):
     return net.join(arrays)
 
 
-def draw(term, rng, scheme):
-    """A random tensor (Q, P, K) for one term."""
+def draw(term, rng, scheme, base):
+    """A random tensor (Q, P, K) for one term; `base` says that its layer has a base branch."""
     Q, P, K = term.weights.shape
     if isinstance(term.basis, BSpline):
         if scheme == "paper":
@@ -55,9 +63,11 @@ def draw(term, rng, scheme):
             return noise if scheme == "pykan-0.0" or trains_scale(term.weights) else noise / np.sqrt(P)
         if scheme in ("lecun", "glorot"):
             return rng.normal(0, np.sqrt((1 / P if scheme == "lecun" else 2 / (P + Q)) / K), (Q, P, K))
-    elif term.basis is bases.identity:
+        slope = 0.0 if base else rng.normal(0, P**-0.5, (Q, P, 1))
+        return slope * greville(term.basis) + rng.normal(0, 0.1 / term.basis.intervals, (Q, P, K))
+    if term.basis is bases.identity:
         return rng.normal(0, P**-0.5, (Q, P, K))
-    elif K == 1:
+    if K == 1:
         if scheme == "paper":
             a = np.sqrt(6 / (P + Q))
             return rng.uniform(-a, a, (Q, P, 1))
@@ -67,8 +77,8 @@ def draw(term, rng, scheme):
             return rng.uniform(-1, 1, (Q, P, 1)) / np.sqrt(P)
         if scheme in ("lecun", "glorot"):
             return rng.normal(0, np.sqrt(1 / P if scheme == "lecun" else 2 / (P + Q)), (Q, P, 1))
-        return rng.normal(0, np.sqrt(0.5 / P), (Q, P, 1))
-    return rng.normal(0, np.sqrt(0.5 / (P * mean_square(term.basis, P))), (Q, P, K))
+        return rng.normal(0, P**-0.5, (Q, P, 1))
+    return rng.normal(0, (P * mean_square(term.basis, P)) ** -0.5, (Q, P, K))
 
 
 def trains_scale(weights):
@@ -77,10 +87,17 @@ def trains_scale(weights):
 
 
 def mean_square(basis, P):
-    """Mean over inputs and over x in the domain of sum_i b_i(x)^2."""
-    low, high = basis.domain.T if isinstance(basis, BSpline) else (-np.ones(P), np.ones(P))
-    x = low + (high - low) * (np.arange(1000)[:, None] + 0.5) / 1000
+    """Mean over x in [-1, 1] and inputs of sum_i b_i(x)^2."""
+    x = np.broadcast_to((np.arange(1000)[:, None] + 0.5) / 500 - 1, (1000, P))
     return float((basis.derivatives(x, 0)[1] ** 2).sum(-1).mean())
+
+
+def greville(basis):
+    """xi_i = (t_{i+1} + ... + t_{i+d})/d, (P, K): the coefficients of the function x (span midpoints for degree 0)."""
+    if basis.degree == 0:
+        return (basis.knots[:, :-1] + basis.knots[:, 1:]) / 2
+    windows = np.lib.stride_tricks.sliding_window_view(basis.knots[:, 1:-1], basis.degree, axis=1)
+    return windows.mean(-1)
 
 
 def spline_noise(basis, Q, amplitude, rng):

@@ -1,0 +1,92 @@
+"""The staircase of grid extension: f(x, y) = exp(sin(pi x) + y^2) by a [2, 1, 1] network of degree 3.
+
+Liu et al., section 2.4 and Fig. 2.3 train the same network on finer and finer grids; the authors' example 8 prints the
+test RMSE for 3000 training points on [-1, 1]^2 after grids of 5, 10, 20, 50, 100 intervals (`PAPER`).
+
+Here: 100 L-BFGS steps on 5 intervals, knots moved once to where the activations are, then 50 Levenberg-Marquardt steps on
+every grid, the function carried over by least squares. Training points, test points and start depend on the seed.
+"""
+
+import json
+import os
+
+import numpy as np
+
+from kanref import io
+from kanref.model import Model
+
+INTERVALS = (5, 10, 20, 50, 100)
+PAPER = (6.77e-3, 3.35e-4, 1.86e-5, 4.93e-7, 3.27e-8)  # pykan-v0, example 8, 3000 points, test RMSE
+SEEDS = (0, 1, 2, 3, 4)
+SAMPLES = 3000
+
+
+def target(X):
+    """f(x, y) = exp(sin(pi x) + y^2)."""
+    return np.exp(np.sin(np.pi * X[:, 0]) + X[:, 1] ** 2)
+
+
+def staircase(seed, intervals=INTERVALS, samples=SAMPLES, progress=False):
+    """Train and test RMSE after every grid, (len(intervals), 2)."""
+    rng = np.random.default_rng(seed)
+    X, X_test = rng.uniform(-1, 1, (2, samples, 2))
+    y, y_test = target(X), target(X_test)
+    model = Model.build([2, 1, 1], intervals=intervals[0], degree=3, seed=seed)
+    model = model.fit(X, y, steps=100, progress=progress).update_grid(X)
+    errors = []
+    for G in intervals:
+        model = model.fit(X, y, optimizer="lm", steps=50, intervals=[G], progress=progress)
+        errors.append((model.rmse(X, y), model.rmse(X_test, y_test)))
+    return np.array(errors)
+
+
+def run(folder, progress=False, short=False):
+    """All seeds (one, and grids up to 20, if `short`); resumes from the seeds in staircase.json; returns the table."""
+    intervals, seeds = (INTERVALS[:3], SEEDS[:1]) if short else (INTERVALS, SEEDS)
+    path = os.path.join(folder, "staircase.json")
+    done = {}
+    if os.path.exists(path):
+        with open(path) as file:
+            record = json.load(file)
+        done = record["errors"] if record["intervals"] == list(intervals) else {}
+    for seed in seeds:
+        if str(seed) not in done:
+            done[str(seed)] = staircase(seed, intervals, progress=progress).tolist()
+            record = {"intervals": intervals, "paper": PAPER[: len(intervals)], "errors": done}
+            io.write_atomically(path, json.dumps(record, indent=1).encode())
+    errors = np.array([done[str(seed)] for seed in seeds])
+    draw(intervals, errors).savefig(os.path.join(folder, "staircase.png"), dpi=150)
+    return text(intervals, errors)
+
+
+def text(intervals, errors):
+    """The table: the authors' test RMSE beside the median, best and worst of the seeds."""
+    lines = [f"test RMSE, median of {len(errors)} seeds", "intervals  authors   kanref    best      worst     train"]
+    for k, G in enumerate(intervals):
+        test, train = errors[:, k, 1], np.median(errors[:, k, 0])
+        figures = (PAPER[k], np.median(test), test.min(), test.max(), train)
+        lines.append(f"{G:<9}  " + "  ".join(f"{figure:.2e}" for figure in figures))
+    return "\n".join(lines)
+
+
+def draw(intervals, errors):
+    """RMSE against the number of intervals, every seed, the authors' figures and the slope G^-4 of the theory."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4.2), layout="constrained")
+    axes = figure.add_subplot(
+        xlabel="intervals G", ylabel="test RMSE", title="exp(sin πx + y²), [2, 1, 1], 3000 points"
+    )
+    for k, seed in enumerate(errors):
+        axes.loglog(
+            intervals, seed[:, 1], color="#0072B2", alpha=0.35, lw=1, label="kanref, every seed" if k == 0 else None
+        )
+    median = np.median(errors[:, :, 1], 0)
+    axes.loglog(intervals, median, "o-", color="#0072B2", label="kanref, median")
+    axes.loglog(intervals, PAPER[: len(intervals)], "s--", color="#D55E00", label="authors (pykan, example 8)")
+    axes.loglog(intervals, median[0] * (np.array(intervals) / intervals[0]) ** -4.0, ":", color="0.4", label="slope −4")
+    axes.set_xticks(intervals, [str(G) for G in intervals])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return figure
