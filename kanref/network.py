@@ -14,10 +14,10 @@ from functools import cached_property
 import numpy as np
 
 from kanref import arrays as border
-from kanref import bases, jets, terms
+from kanref import bases, jets
 from kanref.bases import BSpline, Pointwise
 from kanref.nodes import Nodes
-from kanref.terms import Linear
+from kanref.terms import Linear, Sum
 from kanref.weights import Full, Masked, Scaled
 
 
@@ -75,6 +75,10 @@ class Layer:
         return {**shapes, **(self.nodes.arrays if self.nodes else {})}
 
     @cached_property
+    def _sum(self):
+        return Sum(tuple(self.terms.values()))
+
+    @cached_property
     def _keys(self):
         return [[(array, f"{name}.{array}") for array in term.arrays] for name, term in self.terms.items()]
 
@@ -82,47 +86,47 @@ class Layer:
         return [{array: arrays[key] for array, key in keys} for keys in self._keys]
 
     def forward(self, arrays, z):
-        """Jet z (M, N, P) -> jet y (M, N, Q), and the tape (mapped inputs, sums)."""
+        """Jet z (M, N, P) -> jet y (M, N, Q), and the tape (arrays, z, mapped inputs, sums)."""
         x = z
         if self.normalise is not None:
             b = self.normalise.derivatives(z[0], jets.order(z))[1]
             x = np.ascontiguousarray(jets.lift(b, z)[..., 0])
-        u = terms.sum_forward(tuple(self.terms.values()), self._of_terms(arrays), x)
+        u = self._sum.forward(self._of_terms(arrays), x)
         if self.bias:
             u[0] += arrays["bias"]
-        return (self.nodes.forward(arrays, u) if self.nodes else u), (z, x, u)
+        return (self.nodes.forward(arrays, u) if self.nodes else u), (arrays, z, x, u)
 
-    def pullback(self, arrays, tape, y_bar, inputs=True):
+    def pullback(self, tape, y_bar, inputs=True):
         """Adjoints of `forward`: {name: array} summed over samples, and z_bar (None unless `inputs`)."""
-        z, x, u = tape
+        arrays, z, x, u = tape
         arrays_bar = {}
         if self.nodes:
             rows, y_bar = self.nodes.pullback_rows(arrays, u, y_bar)
             arrays_bar = {name: a.sum(0) for name, a in rows.items()}
         if self.bias:
             arrays_bar["bias"] = y_bar[0].sum(0)
-        of_terms, x_bar = terms.sum_pullback(tuple(self.terms.values()), self._of_terms(arrays), x, y_bar, inputs)
+        of_terms, x_bar = self._sum.pullback(self._of_terms(arrays), x, y_bar, inputs)
         self._collect(arrays_bar, of_terms)
         return arrays_bar, self._normalise_pullback(z, x_bar) if inputs else None
 
-    def rows(self, arrays, tape, y_bar):
+    def rows(self, tape, y_bar):
         """As `pullback`, with the adjoints of every sample by themselves, (N, ...), and z_bar."""
-        z, x, u = tape
+        arrays, z, x, u = tape
         rows = {}
         if self.nodes:
             rows, y_bar = self.nodes.pullback_rows(arrays, u, y_bar)
         if self.bias:
             rows["bias"] = y_bar[0]
         y_bar, own = np.ascontiguousarray(y_bar), self._of_terms(arrays)
-        self._collect(rows, [term.rows(a, x, y_bar) for term, a in zip(self.terms.values(), own)])
-        _, x_bar = terms.sum_pullback(tuple(self.terms.values()), own, x, y_bar)
+        self._collect(rows, self._sum.rows(own, x, y_bar))
+        _, x_bar = self._sum.pullback(own, x, y_bar)
         return rows, self._normalise_pullback(z, x_bar)
 
     def edges(self, arrays, x):
         """The edge functions phi_{q,p} at the layer's inputs x (N, P), all terms together: (N, Q, P)."""
         if self.normalise is not None:
             x = np.ascontiguousarray(self.normalise.derivatives(x, 0)[1][0, ..., 0])
-        return sum(term.edges(a, x) for term, a in zip(self.terms.values(), self._of_terms(arrays)))
+        return self._sum.edges(self._of_terms(arrays), x)
 
     def _collect(self, target, of_terms):
         for keys, own in zip(self._keys, of_terms):
@@ -257,7 +261,7 @@ class KAN:
     def activations(self, theta, x):
         """The inputs (N, P) of every layer, and the outputs last, at samples x (N, n)."""
         y, tape = self.forward(theta, border.points(x, self.inputs, dtype=np.asarray(theta).dtype)[None])
-        return [record[0][0] for record in tape] + [y[0]]
+        return [z[0] for _, z, _, _ in tape] + [y[0]]
 
     def edges(self, theta, l, x):
         """The edge functions of layer l at its inputs x (N, P): (N, Q, P)."""
@@ -269,7 +273,7 @@ class KAN:
         views = self._of_layers(theta_bar)
         for l in reversed(range(len(self.layers))):
             wanted = inputs or l > 0
-            arrays_bar, y_bar = self.layers[l].pullback(self._of_layer(theta, l), tape[l], y_bar, wanted)
+            arrays_bar, y_bar = self.layers[l].pullback(tape[l], y_bar, wanted)
             for name, target in views[l].items():
                 target[...] = arrays_bar[name]
         return theta_bar, y_bar
@@ -279,7 +283,7 @@ class KAN:
         J = np.empty((y_bar.shape[1], self.size), theta.dtype)
         views = self._of_layers(J)
         for l in reversed(range(len(self.layers))):
-            rows, y_bar = self.layers[l].rows(self._of_layer(theta, l), tape[l], y_bar)
+            rows, y_bar = self.layers[l].rows(tape[l], y_bar)
             for name, target in views[l].items():
                 target[...] = rows[name]
         return J

@@ -14,6 +14,7 @@ every basis; B-splines, alone or together with a SiLU term, take the fused kerne
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -185,40 +186,52 @@ def _kernel_weights(z, W, V):
 # ------------------------------------------------------------------------------------------------- sums of terms
 
 
-def fused_pair(terms):
-    """Positions of the first B-spline term and the first SiLU term, which run as one; None if one is missing."""
-    linear = [term.basis if isinstance(term, Linear) else None for term in terms]
-    splines = [i for i, basis in enumerate(linear) if isinstance(basis, BSpline)]
-    base = [i for i, basis in enumerate(linear) if basis is bases.silu]
-    return (splines[0], base[0]) if splines and base else None
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """The sum of terms, itself with the contract of a term; `arrays` is a list of one dictionary for each."""
 
+    terms: tuple[Term, ...]
 
-def sum_forward(terms, arrays, z):
-    """The sum of all terms; `arrays` holds one dictionary for each."""
-    pair, parts = fused_pair(terms), []
-    if pair:
-        i, j = pair
-        W, V = (terms[k].weights.tensor(arrays[k]) for k in pair)
-        parts.append(spline_forward(terms[i].basis, z, W, V))
-    parts += [term.forward(arrays[k], z) for k, term in enumerate(terms) if not (pair and k in pair)]
-    y = parts[0]
-    for part in parts[1:]:
-        y += part
-    return y
+    @cached_property
+    def pair(self):
+        """Positions of the first B-spline term and the first SiLU term, which run as one; None if one is missing."""
+        linear = [term.basis if isinstance(term, Linear) else None for term in self.terms]
+        splines = [i for i, basis in enumerate(linear) if isinstance(basis, BSpline)]
+        base = [i for i, basis in enumerate(linear) if basis is bases.silu]
+        return (splines[0], base[0]) if splines and base else None
 
+    @cached_property
+    def others(self):
+        """Positions of the terms that run by themselves."""
+        return [k for k in range(len(self.terms)) if not self.pair or k not in self.pair]
 
-def sum_pullback(terms, arrays, z, y_bar, inputs=True):
-    """Adjoints of `sum_forward`: a dictionary for each term, and z_bar (None unless `inputs`)."""
-    pair, arrays_bar, z_bars = fused_pair(terms), [None] * len(terms), []
-    if pair:
-        i, j = pair
-        W, V = (terms[k].weights.tensor(arrays[k]) for k in pair)
-        W_bar, V_bar, z_bar = spline_pullback(terms[i].basis, z, W, V, y_bar, inputs)
-        arrays_bar[i] = terms[i].weights.pullback(arrays[i], W_bar)
-        arrays_bar[j] = terms[j].weights.pullback(arrays[j], V_bar)
-        z_bars.append(z_bar)
-    for k, term in enumerate(terms):
-        if arrays_bar[k] is None:
-            arrays_bar[k], z_bar = term.pullback(arrays[k], z, y_bar, inputs)
+    def _pair_weights(self, arrays):
+        return (self.terms[k].weights.tensor(arrays[k]) for k in self.pair)
+
+    def forward(self, arrays, z):
+        parts = [self.terms[k].forward(arrays[k], z) for k in self.others]
+        if self.pair:
+            parts.insert(0, spline_forward(self.terms[self.pair[0]].basis, z, *self._pair_weights(arrays)))
+        y = parts[0]
+        for part in parts[1:]:
+            y += part
+        return y
+
+    def pullback(self, arrays, z, y_bar, inputs=True):
+        arrays_bar, z_bars = [None] * len(self.terms), []
+        if self.pair:
+            basis = self.terms[self.pair[0]].basis
+            *W_bars, z_bar = spline_pullback(basis, z, *self._pair_weights(arrays), y_bar, inputs)
             z_bars.append(z_bar)
-    return arrays_bar, sum(z_bars[1:], z_bars[0]) if inputs else None
+            for k, W_bar in zip(self.pair, W_bars):
+                arrays_bar[k] = self.terms[k].weights.pullback(arrays[k], W_bar)
+        for k in self.others:
+            arrays_bar[k], z_bar = self.terms[k].pullback(arrays[k], z, y_bar, inputs)
+            z_bars.append(z_bar)
+        return arrays_bar, sum(z_bars[1:], z_bars[0]) if inputs else None
+
+    def rows(self, arrays, z, y_bar):
+        return [term.rows(a, z, y_bar) for term, a in zip(self.terms, arrays)]
+
+    def edges(self, arrays, x):
+        return sum(term.edges(a, x) for term, a in zip(self.terms, arrays))
