@@ -31,7 +31,7 @@ def real_array(a, name, dtype=None):
             f"{name} must be finite, but {place} is {array[where]}; remove or impute such entries, "
             f"and scale numbers beyond {np.finfo(array.dtype).max:.1e}"
         )
-    return array
+    return writable(array)
 
 
 def points(x, n, name="x", dtype=None):
@@ -72,9 +72,14 @@ def view(vector, start, shape):
     return public_order(piece.reshape((*vector.shape[:-1], shape[1], shape[2], shape[0])))
 
 
+def writable(array):
+    """`array`, or a copy if it is read-only: Numba would compile every kernel anew for such arrays."""
+    return array if array.flags.writeable else array.copy()
+
+
 def kernel_order(W):
-    """(..., out, in, basis) as a contiguous (..., in, basis, out); no copy for an array that `view` made."""
-    return np.ascontiguousarray(W.swapaxes(-2, -1).swapaxes(-3, -1))
+    """(..., out, in, basis) as a contiguous (..., in, basis, out); no copy for a writable array that `view` made."""
+    return writable(np.ascontiguousarray(W.swapaxes(-2, -1).swapaxes(-3, -1)))
 
 
 def public_order(W):

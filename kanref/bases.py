@@ -209,12 +209,12 @@ def _sigmoid(x):
 
 
 def _sigmoid_1(x):
-    s = _sigmoid(x)
-    return s * (1 - s)
+    e = np.exp(-np.abs(x))
+    return e / (1 + e) ** 2
 
 
 def _sigmoid_2(x):
-    return _sigmoid_1(x) * (1 - 2 * _sigmoid(x))
+    return -_sigmoid_1(x) * np.tanh(x / 2)
 
 
 def _sigmoid_3(x):

@@ -199,7 +199,7 @@ class Collocation:
         """r (N, R), its partials with leading axes (N, R), and the tape."""
         fields, tape = self.fields(theta, x)
         r, partials = self.residual(*fields)
-        r = np.asarray(r)
+        r = np.asarray(r, theta.dtype)
         lead = (len(x), 1) if r.ndim == 1 else r.shape
         shapes = ((self.net.outputs,), (self.net.outputs, self.net.inputs), (self.net.outputs, *(self.net.inputs,) * 2))
         if r.shape[:1] != (len(x),) or r.ndim > 2 or len(partials) != 3:

@@ -294,10 +294,11 @@ def silu_table(x, B, order, s):
         sigma = 1.0 / (1.0 + e * power)
         s[0, n] = x[n] * sigma
         if order >= 1:
-            slope = sigma * (1.0 - sigma)
+            rest = e * power * sigma  # 1 - sigma = sigma(-x) without cancellation
+            slope = sigma * rest
             s[1, n] = sigma + x[n] * slope
             if order >= 2:
-                second = slope * (1.0 - 2.0 * sigma)
+                second = slope * (rest - sigma)
                 s[2, n] = 2.0 * slope + x[n] * second
                 if order >= 3:
                     s[3, n] = 3.0 * second + x[n] * slope * (1.0 - 6.0 * slope)
@@ -376,21 +377,42 @@ def dots(B, a, y, out):
         out[n] = total
 
 
-@njit(**PLAIN)
-def lift(B, b_1, b_2, z_1, z_2, F_1, F_2):
-    """F_1 = b' z_1 and F_2 = b'' z_1^2 + b' z_2 for one function b."""
+@njit(**SUMS)
+def chain(B, z_1, z_2, phi_1, phi_2, y_1, y_2):
+    """y_1 += phi' z_1 and y_2 += phi'' z_1^2 + phi' z_2 for B samples: the chain rule on edges."""
+    Q = y_1.shape[1]
+    if Q < NARROW:
+        for q in range(Q):
+            for n in range(B):
+                y_1[n, q] += phi_1[n, q] * z_1[n]
+            for n in range(B):
+                y_2[n, q] += phi_2[n, q] * z_1[n] * z_1[n] + phi_1[n, q] * z_2[n]
+        return
     for n in range(B):
-        F_1[n] = b_1[n] * z_1[n]
-    for n in range(B):
-        F_2[n] = b_2[n] * z_1[n] * z_1[n] + b_1[n] * z_2[n]
+        first, second = y_1[n], y_2[n]
+        for q in range(Q):
+            first[q] += phi_1[n, q] * z_1[n]
+        for q in range(Q):
+            second[q] += phi_2[n, q] * (z_1[n] * z_1[n]) + phi_1[n, q] * z_2[n]
 
 
-@njit(**PLAIN)
-def lift_all(B, b, s, z_1, z_2, F_1, F_2, G_1, G_2):
-    """`lift` of the functions of a window and of the base function."""
-    for i in range(b.shape[1]):
-        lift(B, b[1, i], b[2, i], z_1, z_2, F_1[i], F_2[i])
-    lift(B, s[1], s[2], z_1, z_2, G_1, G_2)
+@njit(**SUMS)
+def chain_pullback(B, z_1, z_2, y_1, y_2, s_1, s_2):
+    """s_1 += z_1 y_1 + z_2 y_2 and s_2 += z_1^2 y_2: the adjoints of phi' and phi''."""
+    Q = y_1.shape[1]
+    if Q < NARROW:
+        for q in range(Q):
+            for n in range(B):
+                s_1[n, q] += z_1[n] * y_1[n, q] + z_2[n] * y_2[n, q]
+            for n in range(B):
+                s_2[n, q] += z_1[n] * z_1[n] * y_2[n, q]
+        return
+    for n in range(B):
+        first, second = s_1[n], s_2[n]
+        for q in range(Q):
+            first[q] += z_1[n] * y_1[n, q] + z_2[n] * y_2[n, q]
+        for q in range(Q):
+            second[q] += (z_1[n] * z_1[n]) * y_2[n, q]
 
 
 # ----------------------------------------------------------------------------------------------- the layer, forward
@@ -398,18 +420,16 @@ def lift_all(B, b, s, z_1, z_2, F_1, F_2, G_1, G_2):
 
 @njit(**SUMS)
 def forward_part(start, stop, z, t, h, window, policy, W, V, y):
-    """Samples start..stop of y[c, n, q] = sum_p sum_i F_c[n, p, i] W[p, i, q], with b and its derivatives at z:
+    """Samples start..stop of the layer. With the edge functions phi(x) = sum_i W_i b_i(x) + V silu(x) at z_0,
 
-    F_0 = b,   F_1 = b' z_1,   F_2 = b'' z_1^2 + b' z_2   (the last two for each direction).
+    y_0 = sum_p phi,     y_1 = sum_p phi' z_1,     y_2 = sum_p phi'' z_1^2 + phi' z_2     (in each direction).
     """
     M, _, P = z.shape
     K, Q, d, D = W.shape[1], W.shape[2], len(window) - 1, (M - 1) // 2
     order = 2 if D else 0
     x, first = np.empty((M, BLOCK), z.dtype), np.empty(BLOCK, np.int64)
-    b, s = np.empty((order + 2, d + 1, BLOCK), z.dtype), np.zeros((order + 2, BLOCK), z.dtype)
-    F_1, F_2 = np.empty((d + 1, BLOCK), z.dtype), np.empty((d + 1, BLOCK), z.dtype)
-    G_1, G_2 = np.empty(BLOCK, z.dtype), np.empty(BLOCK, z.dtype)
-    w, tile = aligned(K + 1, Q, W), aligned(M * TILE, Q, W)
+    b, s = np.empty((4, d + 1, BLOCK), z.dtype), np.zeros((4, BLOCK), z.dtype)
+    w, tile, phi = aligned(K + 1, Q, W), aligned(M * TILE, Q, W), aligned(2 * BLOCK, Q, W)
     for low in range(start, stop, TILE):
         high = min(low + TILE, stop)
         tile[:] = 0.0
@@ -427,10 +447,13 @@ def forward_part(start, stop, z, t, h, window, policy, W, V, y):
                 if V is not None:
                     silu_table(x[0], B, order, s)
                 mix(B, first, b[0], s[0], w, v, tile[row:], window)
+                if D:
+                    phi[:] = 0.0
+                    mix(B, first, b[1], s[1], w, v, phi, window)
+                    mix(B, first, b[2], s[2], w, v, phi[BLOCK:], window)
                 for c in range(1, D + 1):
-                    lift_all(B, b, s, x[c], x[c + D], F_1, F_2, G_1, G_2)
-                    mix(B, first, F_1, G_1, w, v, tile[c * TILE + row :], window)
-                    mix(B, first, F_2, G_2, w, v, tile[(c + D) * TILE + row :], window)
+                    y_1, y_2 = tile[c * TILE + row :], tile[(c + D) * TILE + row :]
+                    chain(B, x[c], x[c + D], phi, phi[BLOCK:], y_1, y_2)
         for c in range(M):
             y[c, low:high] = tile[c * TILE : c * TILE + high - low, :Q]
 
@@ -448,12 +471,13 @@ def forward_parallel(size, z, t, h, window, policy, W, V, y):
 
 @njit(**SUMS)
 def pullback_part(part, start, stop, p_start, p_stop, z, t, h, window, policy, W, V, y_bar, z_bar, W_bar, V_bar):
-    """Samples start..stop and inputs p_start..p_stop of the adjoint of `forward_part`, added to W_bar[part], V_bar[part].
+    """Samples start..stop and inputs p_start..p_stop of the adjoint of `forward_part`, added to W_bar and V_bar [part].
 
-    With the edge functions phi(x) = sum_i W_i b_i(x), their derivatives at z_0, and a sum over outputs in each product:
+    The adjoints of phi, phi', phi'' are, summed over directions, s_0 = y_bar_0, s_1 = z_1 y_bar_1 + z_2 y_bar_2 and
+    s_2 = z_1^2 y_bar_2; hence, with a sum over outputs in each product of the last two lines,
 
-    W_bar = F_0 y_bar_0 + F_1 y_bar_1 + F_2 y_bar_2,  summed over samples and directions
-    z_bar_0 = phi' y_bar_0 + z_1 phi'' y_bar_1 + z_1^2 phi''' y_bar_2 + z_2 phi'' y_bar_2
+    W_bar = sum_n b s_0 + b' s_1 + b'' s_2,
+    z_bar_0 = phi' s_0 + phi'' s_1 + phi''' s_2,
     z_bar_1 = phi' y_bar_1 + 2 z_1 phi'' y_bar_2,      z_bar_2 = phi' y_bar_2.
 
     An empty z_bar says that the adjoint of the inputs is not wanted.
@@ -462,11 +486,10 @@ def pullback_part(part, start, stop, p_start, p_stop, z, t, h, window, policy, W
     K, Q, d, D = W.shape[1], W.shape[2], len(window) - 1, (M - 1) // 2
     order, inputs = 2 if D else 0, z_bar.size > 0
     x, x_bar, first = np.empty((M, BLOCK), z.dtype), np.empty((M, BLOCK), z.dtype), np.empty(BLOCK, np.int64)
-    b, s = np.empty((order + 2, d + 1, BLOCK), z.dtype), np.zeros((order + 2, BLOCK), z.dtype)
-    F_1, F_2 = np.empty((d + 1, BLOCK), z.dtype), np.empty((d + 1, BLOCK), z.dtype)
-    G_1, G_2, inner = np.empty(BLOCK, z.dtype), np.empty(BLOCK, z.dtype), np.empty((5, BLOCK), z.dtype)
+    b, s, product = np.empty((4, d + 1, BLOCK), z.dtype), np.zeros((4, BLOCK), z.dtype), np.empty(BLOCK, z.dtype)
     w, w_bar, tile = aligned(K + 1, Q, W), aligned(K + 1, Q, W), aligned(M * TILE, Q, W)
-    phi = aligned((order + 1) * BLOCK, Q, W)
+    phi, adjoint = aligned((order + 1) * BLOCK, Q, W), aligned(2 * BLOCK, Q, W)
+    s_1, s_2 = adjoint[:BLOCK], adjoint[BLOCK:]
     for low in range(start, stop, TILE):
         high = min(low + TILE, stop)
         for c in range(M):
@@ -478,40 +501,42 @@ def pullback_part(part, start, stop, p_start, p_stop, z, t, h, window, policy, W
                 w[K, :Q] = V[p]
             v, v_bar = None if V is None else w[K], None if V is None else w_bar[K]
             for at in range(low, high, BLOCK):
-                B, y_0 = min(BLOCK, high - at), tile[at - low :]
+                B, s_0 = min(BLOCK, high - at), tile[at - low :]
                 for c in range(M):
                     for n in range(B):
                         x[c, n] = z[c, at + n, p]
                 table(x[0], B, t[p], h[p], window, order + 1 if inputs else order, policy, first, b)
                 if V is not None:
                     silu_table(x[0], B, order + 1 if inputs else order, s)
-                mix_pullback(B, first, b[0], s[0], w_bar, v_bar, y_0, window)
-                if inputs:
-                    phi[:] = 0.0
-                    for m in range(order + 1):
-                        mix(B, first, b[m + 1], s[m + 1], w, v, phi[m * BLOCK :], window)
-                    dots(B, phi, y_0, x_bar[0])
+                mix_pullback(B, first, b[0], s[0], w_bar, v_bar, s_0, window)
+                if D:
+                    adjoint[:] = 0.0
+                    for c in range(1, D + 1):
+                        y_1, y_2 = tile[c * TILE + at - low :], tile[(c + D) * TILE + at - low :]
+                        chain_pullback(B, x[c], x[c + D], y_1, y_2, s_1, s_2)
+                    mix_pullback(B, first, b[1], s[1], w_bar, v_bar, s_1, window)
+                    mix_pullback(B, first, b[2], s[2], w_bar, v_bar, s_2, window)
+                if not inputs:
+                    continue
+                phi[:] = 0.0
+                for m in range(order + 1):
+                    mix(B, first, b[m + 1], s[m + 1], w, v, phi[m * BLOCK :], window)
+                dots(B, phi, s_0, x_bar[0])
+                if D:
+                    dots(B, phi[BLOCK:], s_1, product)
+                    x_bar[0] += product
+                    dots(B, phi[2 * BLOCK :], s_2, product)
+                    x_bar[0] += product
                 for c in range(1, D + 1):
                     y_1, y_2 = tile[c * TILE + at - low :], tile[(c + D) * TILE + at - low :]
-                    lift_all(B, b, s, x[c], x[c + D], F_1, F_2, G_1, G_2)
-                    mix_pullback(B, first, F_1, G_1, w_bar, v_bar, y_1, window)
-                    mix_pullback(B, first, F_2, G_2, w_bar, v_bar, y_2, window)
-                    if inputs:
-                        phi_2, phi_3 = phi[BLOCK:], phi[2 * BLOCK :]
-                        dots(B, phi, y_1, inner[0])
-                        dots(B, phi, y_2, inner[1])
-                        dots(B, phi_2, y_1, inner[2])
-                        dots(B, phi_2, y_2, inner[3])
-                        dots(B, phi_3, y_2, inner[4])
-                        for n in range(B):
-                            z_1, z_2 = x[c, n], x[c + D, n]
-                            x_bar[0, n] += z_1 * inner[2, n] + z_1 * z_1 * inner[4, n] + z_2 * inner[3, n]
-                            x_bar[c, n] = inner[0, n] + 2 * z_1 * inner[3, n]
-                            x_bar[c + D, n] = inner[1, n]
-                if inputs:
-                    for c in range(M):
-                        for n in range(B):
-                            z_bar[c, at + n, p] = x_bar[c, n]
+                    dots(B, phi, y_1, x_bar[c])
+                    dots(B, phi, y_2, x_bar[c + D])
+                    dots(B, phi[BLOCK:], y_2, product)
+                    for n in range(B):
+                        x_bar[c, n] += 2 * x[c, n] * product[n]
+                for c in range(M):
+                    for n in range(B):
+                        z_bar[c, at + n, p] = x_bar[c, n]
             W_bar[part, p] += w_bar[:K, :Q]
             if V is not None:
                 V_bar[part, p] += w_bar[K, :Q]
