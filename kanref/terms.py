@@ -147,7 +147,7 @@ def spline_forward(basis, z, W, V):
     if M * N * P * Q * basis.window < PARALLEL_WORK:
         kernel.forward_part(0, N, *arguments, y)
     else:  # whole tiles if there are enough of them, else smaller parts so that every thread has one
-        kernel.forward_parallel(PART if N >= 4 * PART else kernel.BLOCK, *arguments, y)
+        kernel.forward_parallel(PART if N >= 4 * PART else 64, *arguments, y)
     return y
 
 

@@ -23,7 +23,7 @@ Results do not depend on the number of threads: work is divided by sizes alone a
 import numpy as np
 from numba import njit, prange
 
-BLOCK = 64  # samples to a table
+BLOCK = 256  # samples to a table (measured: 64 to 512 differ by up to a fifth)
 TILE = 512  # samples to a visit of one input's weights
 LINE = 64  # bytes of a cache line, and of the widest vector
 NEAR = 1e-3  # of a spacing: far above rounding in both precisions
@@ -186,7 +186,8 @@ def uniform_spans(x, B, t, h, d, first, u):
     """
     last, start, reciprocal, near = t.shape[0] - 2 * d - 2, t[d], 1 / h, 0
     for n in range(B):
-        first[n] = int(min(max(np.floor((x[n] - start) * reciprocal), 0), last))
+        place = (x[n] - start) * reciprocal
+        first[n] = int(min(place, last)) if place > 0 else 0  # in this order NaN goes to 0, never to an index
     for n in range(B):
         u[n] = (x[n] - t[first[n] + d]) * reciprocal
         near += 1 if u[n] < NEAR or u[n] > 1 - NEAR else 0
