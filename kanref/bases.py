@@ -35,6 +35,7 @@ class Basis(Protocol):
 
 OUTSIDE = {"zero": kernel.ZERO, "linear": kernel.LINEAR, "clamp": kernel.CLAMP, "error": kernel.CLAMP}
 MAX_DEGREE = 15
+MAX_ORDER = 3  # of derivatives: second-order losses need no more
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +156,8 @@ class BSpline:
             )
 
     def derivatives(self, x, order):
-        """The degree + 1 functions that may differ from zero at x (N, P) and their derivatives 0..order."""
+        """The degree + 1 functions that may differ from zero at x (N, P) and their derivatives 0..order <= 3."""
+        integer(order, "order", 0, MAX_ORDER)
         self.require_inside(x)
         first = np.empty(x.shape, np.int64)
         values = np.empty((order + 1, *x.shape, self.window), x.dtype)

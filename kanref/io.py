@@ -2,11 +2,13 @@
 
     tensors     every trained array under its public name and layout ("0.spline.W": (out, in, basis)), and the constants
                 of the structure (knots, masks, fixed weights) under "structure.<number>"
-    metadata    {"kanref": JSON}: format number, version of kanref, structure, and what the caller adds as `extra`
+    metadata    "kanref": JSON of the format number, the version of kanref, the structure, and what the caller adds as
+                `extra`; "sha256": of that text and all tensors, so that damage does not go unnoticed
 
 so that any safetensors reader can use the numbers. Writing is atomic: the file appears whole or not at all.
 """
 
+import hashlib
 import json
 import os
 import tempfile
@@ -34,6 +36,11 @@ class FileError(ValueError):
 def encode(part, tensors):
     """A structure as JSON types; its arrays go to `tensors`."""
     if isinstance(part, Pointwise):
+        if BASE_FUNCTIONS.get(part.name, part) is not part:
+            raise ValueError(
+                f"a function of your own is named {part.name!r} as one of kanref's, which readers of the file would "
+                "get instead; give it another name"
+            )
         return {"kind": "Pointwise", "name": part.name}
     if is_dataclass(part):
         kind = type(part).__name__
@@ -87,7 +94,17 @@ def save_network(path, net, theta, extra=None):
     text = json.dumps(
         {"format": FORMAT, "version": kanref.__version__, "structure": structure, "extra": extra or {}}, allow_nan=False
     )
-    write_atomically(path, save(tensors, {"kanref": text}))
+    write_atomically(path, save(tensors, {"kanref": text, "sha256": digest(text, tensors)}))
+
+
+def digest(text, tensors):
+    """SHA-256 of the description and the tensors in the order of their names, in hexadecimal."""
+    sha = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        a = tensors[name]
+        sha.update(f"{name} {a.dtype.str} {a.shape}".encode())
+        sha.update(np.ascontiguousarray(a))
+    return sha.hexdigest()
 
 
 def write_atomically(path, data):
@@ -132,13 +149,15 @@ def load_network(path, functions=None):
         number = header["format"]
         if number > FORMAT:
             raise FileError(f"{path} has format {number}, but this kanref reads up to {FORMAT}; update kanref")
+        if metadata["sha256"] != digest(metadata["kanref"], tensors):
+            raise FileError(f"{path} is damaged: its check sum does not fit its contents; copy or save it again")
         net = decode(header["structure"], tensors, {**BASE_FUNCTIONS, **(functions or {})})
         dtype = tensors[next(iter(net.layout))].dtype if net.layout else np.float64
         theta = net.join({name: tensors[name] for name in net.layout}).astype(dtype, copy=False)
         extra = header["extra"]
     except FileError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, MemoryError) as error:
         raise FileError(
             f"{path} is damaged: its structure cannot be rebuilt ({type(error).__name__}: {error})"
         ) from None

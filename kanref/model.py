@@ -14,6 +14,7 @@ import numpy as np
 
 from kanref import arrays as border
 from kanref import grids, io, objectives, optimize
+from kanref.bases import BSpline
 from kanref.network import KAN, kan
 
 TASKS = {
@@ -30,8 +31,8 @@ class History:
     """What happened in training: one entry for each accepted step, the start first; runs follow one another.
 
     loss: the objective on the training data (of the batch, with minibatches); validation: the same loss on validation
-    data, NaN without; rate: learning rate, step length or damping; seconds since the run began; run: 0, 1, ... for
-    successive runs, `reasons` says why each ended.
+    data, NaN where it was not computed; rate: learning rate, step length or damping; seconds since the run began; run:
+    0, 1, ... for successive runs, `reasons` says why each ended.
     """
 
     loss: np.ndarray
@@ -47,6 +48,11 @@ class History:
 
     def __len__(self):
         return len(self.loss)
+
+    @property
+    def interrupted(self):
+        """Whether Ctrl-C ended the last run."""
+        return self.reasons[-1:] == (optimize.Stop.INTERRUPTED.value,)
 
     def __add__(self, other):
         later = other.run + len(self.reasons)
@@ -112,10 +118,12 @@ class Model:
         steps: accepted steps, or steps for each entry of `intervals`.
         intervals: train coarse to fine: extend the grid to each of these numbers of intervals in turn and train there.
         batch: samples in a minibatch ("adam" only); rate: a number, vector or schedule for "adam" (default 1e-3).
-        validation: a share in (0, 1) of the samples, drawn with `seed`, or (X, y). With it, the parameters of lowest
-            validation loss are returned; patience: stop after so many steps without a new lowest one.
+        validation: a share in (0, 1) of the samples, drawn with `seed`, or (X, y). With it, the grid and the parameters
+            of lowest validation loss are returned, be they coarse and early; a finer grid may learn the noise. Computed
+            after every step, with minibatches after every pass through the samples.
+        patience: end a run after so many steps without a new lowest validation loss.
         seconds: time limit of each run. callback(state): called after every step, True stops; see `optimize.State`.
-        progress: show a progress bar; by default if the terminal is one.
+        progress: show a progress bar, or a text to put before it; by default if the terminal is one.
 
         Ctrl-C ends training and returns the best parameters so far. Raises ValueError or TypeError for bad data.
         """
@@ -135,28 +143,38 @@ class Model:
             )
         if patience is not None and validation is None:
             raise ValueError("patience needs validation data: give validation=0.2 or validation=(X, y)")
+        if intervals is not None and (np.ndim(intervals) != 1 or not len(intervals)):
+            raise ValueError(f"intervals must be a list of numbers, as [3, 5, 10], but it is {intervals!r}")
         X = border.points(X, self.net.inputs, "X")
-        y = np.asarray(y)
-        (X, y), held_out = self._divide(X, y, validation, seed)
+        (X, y), held_out = self._divide(X, np.asarray(y), validation, seed)
         self._check_spread(X)
-        model = self
+        model, best, lowest = self, self, np.inf
         for G in [None] if intervals is None else intervals:
-            if G is not None:
-                model = model.refine(G, X)
-            watch = _Watch(model, held_out, patience, callback, steps, progress)
-            model = model._run(X, y, optimizer, steps, batch, rate, seconds, seed, watch)
-            if watch.interrupted:
+            try:
+                if G is not None:
+                    model = model.refine(G, X)
+                watch = _Watch(model, held_out, patience, callback, steps, progress, batch and len(X) // batch)
+                model = model._run(X, y, optimizer, steps, batch, rate, seconds, seed, watch)
+            except KeyboardInterrupt:
+                if model.history is self.history:
+                    raise  # before the first step there is nothing to return
+                reasons = (*model.history.reasons[:-1], optimize.Stop.INTERRUPTED.value)
+                model = replace(model, history=replace(model.history, reasons=reasons))
                 break
-        return model
+            if watch.lowest < lowest:
+                best, lowest = model, watch.lowest
+            if model.history.interrupted:
+                break
+        return replace(best, history=model.history) if lowest < np.inf else model
 
     def _divide(self, X, y, validation, seed):
         """Training data, and the validation objective's data or None."""
         if validation is None:
             return (X, y), None
-        if not isinstance(validation, (int, float)):
+        if isinstance(validation, (tuple, list)) and len(validation) == 2:
             return (X, y), validation
-        if not 0 < validation < 1:
-            raise ValueError(f"validation must be a share between 0 and 1 or a pair (X, y), but it is {validation}")
+        if not isinstance(validation, (int, float)) or not 0 < validation < 1:
+            raise ValueError(f"validation must be a share between 0 and 1 or a pair (X, y), but it is {validation!r}")
         if len(y) != len(X):
             raise ValueError(
                 f"X and y must have as many rows, but X has {len(X)} and y has {len(y)}; align the samples"
@@ -190,7 +208,6 @@ class Model:
                 keep = "best" if stream is objective else "last"
                 result = optimize.adam(stream, self.theta, rate=1e-3 if rate is None else rate, keep=keep, **common)
         theta = result.theta if watch.best is None else watch.best
-        watch.interrupted = result.reason is optimize.Stop.INTERRUPTED
         return replace(self, theta=theta, history=self.history + watch.history(result.reason))
 
     # --------------------------------------------------------------------------------------------------- using it
@@ -253,7 +270,7 @@ class Model:
     def refine(self, intervals=None, X=None):
         """A finer grid for the same function: twice the intervals exactly, or any number by least squares on X.
 
-        intervals: of every spline layer, None doubles them; X: samples for the least squares, by default the whole domain.
+        intervals: of every spline layer, None doubles them; X: samples for the least squares, None for none.
         """
         if intervals is None:
             net, theta = grids.refine(self.net, self.theta)[:2]
@@ -262,7 +279,7 @@ class Model:
         return replace(self, net=net, theta=theta)
 
     def update_grid(self, X, rule="kanref", mix=None):
-        """Knots that cover the samples that arrive at every layer, the functions kept; see `grids.update_from_samples`."""
+        """Knots that cover what arrives at every layer, the functions kept; see `grids.update_from_samples`."""
         X = border.points(X, self.net.inputs, "X")
         net, theta = grids.update_from_samples(self.net, self.theta, X, rule, mix)[:2]
         return replace(self, net=net, theta=theta)
@@ -303,20 +320,25 @@ class Model:
 
 
 class _Watch:
-    """The callback of a fit: progress bar, history, validation, patience; calls the user's callback."""
+    """The callback of a run: progress bar, history, validation, patience; calls the user's callback.
 
-    def __init__(self, model, held_out, patience, callback, steps, progress):
+    every: steps from one validation to the next, None for 1.
+    """
+
+    def __init__(self, model, held_out, patience, callback, steps, progress, every):
         self.validate = model.objective(*held_out).value if held_out is not None else None
-        self.patience, self.callback, self.steps = patience, callback, steps
+        self.patience, self.callback, self.steps, self.every = patience, callback, steps, every or 1
         self.progress = sys.stderr.isatty() if progress is None else progress
-        self.rows, self.best, self.lowest, self.since, self.interrupted = [], None, np.inf, 0, False
-        self.bar = None
+        self.label = " ".join(filter(None, (progress if isinstance(progress, str) else "", _grid(model.net))))
+        self.rows, self.best, self.lowest, self.found = [], None, np.inf, 0
+        self.bar, self.shown = None, {}
 
     def __enter__(self):
         if self.progress:
             from tqdm import tqdm
 
-            self.bar = tqdm(total=self.steps, unit="step", leave=True)
+            form = "{desc:<14}  {bar:16} {n_fmt:>5}/{total_fmt} steps  {elapsed}{postfix}"
+            self.bar = tqdm(total=self.steps, desc=self.label, bar_format=form, dynamic_ncols=True)
         return self
 
     def __exit__(self, *error):
@@ -325,24 +347,32 @@ class _Watch:
 
     def __call__(self, state):
         validation = np.nan
-        if self.validate is not None:
+        if self.validate is not None and (state.step % self.every == 0 or state.step == self.steps):
             validation = self.validate(state.theta)
-            self.since += 1
+            self.shown["validation"] = f"{validation:.3e}"
             if validation < self.lowest:
-                self.best, self.lowest, self.since = state.theta, validation, 0
+                self.best, self.lowest, self.found = state.theta, validation, state.step
         self.rows.append((state.value, validation, state.rate, state.seconds))
         if self.bar is not None:
-            shown = {"loss": f"{state.value:.3e}", "rate": f"{state.rate:.2g}"}
-            if self.validate is not None:
-                shown["validation"] = f"{validation:.3e}"
+            shown = {"loss": f"{state.value:.3e}", "rate": f"{state.rate:.1e}", **self.shown}
             self.bar.set_postfix(shown, refresh=False)
             self.bar.update(state.step - self.bar.n)
         stop = self.callback is not None and self.callback(state)
-        return bool(stop) or (self.patience is not None and self.since >= self.patience)
+        return bool(stop) or self._out_of_patience()
+
+    def _out_of_patience(self):
+        return self.patience is not None and len(self.rows) - 1 - self.found >= self.patience
 
     def history(self, reason):
         columns = np.array(self.rows).reshape(-1, 4).T.copy()
         text = reason.value
-        if self.patience is not None and self.since >= self.patience:
+        if reason is optimize.Stop.CALLBACK and self._out_of_patience():
             text = f"No lower validation loss in {self.patience} steps; the parameters of the lowest one are kept."
         return History(*columns, np.zeros(columns.shape[1], int), (text,))
+
+
+def _grid(net):
+    """The numbers of intervals in a network, in words."""
+    bases = [term.basis for layer in net.layers for term in layer.terms.values()]
+    numbers = sorted({basis.intervals for basis in bases if isinstance(basis, BSpline)})
+    return f"{', '.join(map(str, numbers))} intervals" if numbers else ""

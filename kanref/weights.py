@@ -135,7 +135,7 @@ class Masked:
         return Masked(inner, self.mask), arrays
 
     def start(self, W):
-        return self.inner.start(W)
+        return self.inner.start(W / np.where(self.mask == 0, 1, self.mask)[:, :, None])
 
 
 @dataclass(frozen=True)

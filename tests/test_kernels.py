@@ -1,0 +1,295 @@
+"""The kernels against the definition at 50 digits, against the generic path, and against themselves in other splits."""
+
+import os
+import subprocess
+import sys
+
+import mpmath
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from kanref import bases, jets, spec, terms
+from kanref.bases import BSpline
+from kanref.check import ULPS, UNIFORM_ULPS, check_adjoint, relative
+from kanref.kernels import spline_layer as kernel
+
+ULP = {np.float64: 2.0**-52, np.float32: 2.0**-23}
+
+
+def knot_rows(degree, rng):
+    """{kind: knots}: what `table` treats as uniform (three, one of them far from 0) and what it does not."""
+    inner = np.sort(rng.uniform(-1, 1, 4))
+    ladder = np.arange(-degree - 1, degree + 3) / 2 + rng.uniform(0, 0.3, 2 * degree + 4)
+    return {
+        "uniform": BSpline.uniform(1, 5, degree).knots[0],
+        "uniform, fine": BSpline.uniform(1, 64, degree, 0.1, 0.9).knots[0],
+        "uniform, far": BSpline.uniform(1, 3, degree, 100, 101).knots[0],
+        "random": np.sort(rng.uniform(-1, 1, 2 * degree + 6)),
+        "clamped": np.concatenate([[-1.0] * (degree + 1), inner, [1.0] * (degree + 1)]),
+        "repeated": np.sort(np.concatenate([ladder, [0.1] * max(1, degree // 2 + 1)])),
+    }
+
+
+def errors_in_ulps(basis, x, exact_digits=50):
+    """Largest |computed - exact| / (ulp * max |exact in the window|) over points x and derivatives 0..3, one input."""
+    knots, dtype, worst = basis.knots[0].astype(x.dtype).tolist(), x.dtype.type, 0.0
+    with mpmath.workdps(exact_digits):
+        t = [mpmath.mpf(c) for c in knots]
+        first, values = basis.derivatives(x[:, None], 3)
+        for n, c in enumerate(x.tolist()):
+            for order in range(4):
+                exact = spec.bspline(mpmath.mpf(c), t, basis.degree, order, basis.outside)
+                window = range(first[n, 0], first[n, 0] + basis.window)
+                assert not any(b for i, b in enumerate(exact) if i not in window)
+                error = max(abs(mpmath.mpf(float(v)) - exact[i]) for v, i in zip(values[order, n, 0], window))
+                scale = max(map(abs, exact))
+                assert scale or not error
+                worst = max(worst, float(error / scale) / ULP[dtype] if error else 0.0)
+    return worst
+
+
+def points(knots, degree, rng, count=6):
+    """Inside the domain at random, one rounding inside its ends, at its ends, at other knots, and beyond all."""
+    a, b = knots[degree], knots[-degree - 1]
+    between = [rng.uniform(a, b, count), [np.nextafter(a, b), np.nextafter(b, a)], knots[[0, degree + 1, -1]]]
+    return np.concatenate([*between, [a, b, knots[0] - 1, knots[-1] + 1]])
+
+
+@pytest.mark.parametrize("degree", ULPS)
+def test_bsplines_and_derivatives_are_exact_to_a_few_ulps(degree):
+    rng = np.random.default_rng(degree)
+    for kind, knots in knot_rows(degree, rng).items():
+        basis = BSpline(knots[None], degree)
+        fast = bool(basis.steps[0] > 0)
+        assert fast == kind.startswith("uniform")
+        rounding = UNIFORM_ULPS * np.abs(knots).max() / basis.steps[0] if fast else 0
+        bound = ULPS[degree] and ULPS[degree] + rounding
+        assert errors_in_ulps(basis, points(knots, degree, rng)) <= bound, kind
+
+
+@pytest.mark.parametrize("outside", ["zero", "linear", "clamp"])
+@pytest.mark.parametrize("degree", [1, 3])
+def test_bsplines_outside_the_domain(degree, outside):
+    """With every policy, in the exterior spans and beyond; straight lines lose a digit with the distance."""
+    rng = np.random.default_rng(3)
+    for knots in knot_rows(degree, rng).values():
+        basis = BSpline(knots[None], degree, outside)
+        a, b = basis.domain[0]
+        x = np.concatenate(
+            [rng.uniform(knots[0], a, 3), rng.uniform(b, knots[-1], 3), [knots[0] - 0.5, knots[-1] + 0.5]]
+        )
+        rounding = UNIFORM_ULPS * np.abs(knots).max() / basis.steps[0] if basis.steps[0] > 0 else 0
+        assert errors_in_ulps(basis, x) <= 2 * ULPS[degree] + rounding
+
+
+def test_bsplines_in_float32():
+    """The same bounds in units of 2^-23, on knots that float32 holds exactly."""
+    rng = np.random.default_rng(4)
+    for knots in (np.arange(-5, 10) / 4, np.sort(rng.integers(-400, 400, 13)) / 256):
+        basis = BSpline(knots[None], 3)
+        rounding = UNIFORM_ULPS * np.abs(knots).max() / basis.steps[0] if basis.steps[0] > 0 else 0
+        assert errors_in_ulps(basis, points(knots, 3, rng).astype(np.float32)) <= ULPS[3] + rounding
+
+
+# --------------------------------------------------------------------------------------------------------------- SiLU
+
+
+def silu_table(x):
+    s = np.empty((4, len(x)), x.dtype)
+    kernel.silu_table(x, len(x), 3, s)
+    return s
+
+
+def silu_to_fifty_digits(c):
+    """Derivatives 0..3, and the scales that errors are measured by: sizes of the terms that sum to them."""
+    x = mpmath.mpf(c)
+    series = spec.silu([x, mpmath.mpf(1), mpmath.mpf(0), mpmath.mpf(0)])
+    s, rest = 1 / (1 + mpmath.exp(-x)), 1 / (1 + mpmath.exp(x))
+    bend = s * rest * (1 + abs(x))
+    return [b * mpmath.factorial(m) for m, b in enumerate(series)], [abs(x) * s, s * (1 + abs(x) * rest), bend, bend]
+
+
+@pytest.mark.parametrize("dtype", ULP)
+def test_silu_is_exact_to_a_few_ulps(dtype):
+    """4 ulps of x s, s (1 + |x| s'), s s' (1 + |x|) with s = sigma(x), s' = sigma(-x), on [-700, 700]."""
+    rng = np.random.default_rng(5)
+    reach = 700 if dtype is np.float64 else 80
+    tiny = np.finfo(dtype).smallest_subnormal
+    x = np.concatenate([np.linspace(-reach, reach, 57), rng.uniform(-40, 40, 100), rng.normal(size=100)])
+    x = np.concatenate([x, [tiny, -tiny, 3 * tiny, np.finfo(dtype).tiny, -1.2784645427610738]]).astype(dtype)
+    with mpmath.workdps(50):
+        for c, computed in zip(x.tolist(), silu_table(x).T.tolist()):
+            for value, exact, scale in zip(computed, *silu_to_fifty_digits(c)):
+                assert abs(mpmath.mpf(value) - exact) <= 4 * ULP[dtype] * scale + float(tiny)
+
+
+def test_silu_at_the_ends():
+    x = np.array([0.0, -0.0, np.nan, 745.0, 1e5, -745.0, -1000.0, -1e5])
+    s = silu_table(x)
+    assert_array_equal(np.signbit(s[0, :2]), [False, True])
+    assert np.isnan(s[:, 2]).all() and not np.isnan(np.delete(s, 2, 1)).any()
+    assert_array_equal(s[0, 3:5], x[3:5])
+    assert_array_equal(s[1, 3:5], 1)
+    assert (np.abs(s[:, 5:]) <= np.abs(x[5:]) * np.exp(-700)).all()  # where e^x underflows
+
+
+# ----------------------------------------------------------------------------------------------- fused against generic
+
+
+def problem(N, P, Q, D, degree, base, seed, outside="zero", dtype=np.float64):
+    """basis (first row uniform, the others not), z, W, V, y_bar."""
+    rng = np.random.default_rng(seed)
+    knots = BSpline.uniform(P, 4, degree).knots.copy()
+    knots[1:] += rng.uniform(-0.1, 0.1, knots[1:].shape)
+    basis = BSpline(knots, degree, outside)
+    z = rng.normal(size=(1 + 2 * D, N, P)).astype(dtype)
+    W = rng.normal(size=(Q, P, basis.size)).astype(dtype)
+    V = rng.normal(size=(Q, P, 1)).astype(dtype) if base else None
+    return basis, z, W, V, rng.normal(size=(1 + 2 * D, N, Q)).astype(dtype)
+
+
+def generic_forward(basis, z, W, V):
+    y = 0
+    for b, w in ((basis, W), (bases.silu, V)):
+        if w is not None:
+            first, values = b.derivatives(z[0], jets.order(z))
+            y = y + terms.mix(first, jets.lift(values, z), w)
+    return y
+
+
+def generic_pullback(basis, z, W, V, y_bar):
+    z_bar, adjoints = 0, []
+    for b, w in ((basis, W), (bases.silu, V)):
+        if w is None:
+            adjoints.append(None)
+            continue
+        first, values = b.derivatives(z[0], jets.order(z) + 1)
+        w_bar, F_bar = terms.mix_pullback(first, jets.lift(values, z), w, y_bar)
+        adjoints.append(w_bar)
+        z_bar = z_bar + jets.lift_pullback(values, z, F_bar)
+    return *adjoints, z_bar
+
+
+def assert_paths_agree(basis, z, W, V, y_bar, tolerance=1e-13):
+    assert relative(terms.spline_forward(basis, z, W, V), generic_forward(basis, z, W, V)) <= tolerance
+    fused, generic = terms.spline_pullback(basis, z, W, V, y_bar), generic_pullback(basis, z, W, V, y_bar)
+    for a, b in zip(fused, generic):
+        assert (a is None) == (b is None)
+        if a is not None:
+            assert relative(a, b) <= tolerance
+    without = terms.spline_pullback(basis, z, W, V, y_bar, inputs=False)
+    assert without[2] is None
+    assert_array_equal(without[0], fused[0])
+
+
+DEGREES = [(1, True), (2, True), (3, True), (3, False), (5, True)]
+every_kernel = pytest.mark.parametrize(("degree", "base"), DEGREES)
+
+
+@every_kernel
+@pytest.mark.parametrize("D", [0, 1, 2, 3])
+@pytest.mark.parametrize("Q", [1, 2, 3, 4, 5, 8, 9, 17])
+def test_fused_and_generic_path_agree(degree, base, D, Q):
+    for N in (1, 63, 64, 65):
+        for outside in ("zero", "linear", "clamp"):
+            assert_paths_agree(*problem(N, 2, Q, D, degree, base, [degree, D, Q, N], outside))
+
+
+@every_kernel
+@pytest.mark.parametrize(("D", "Q"), [(0, 1), (0, 5), (2, 3), (2, 4)])
+@pytest.mark.parametrize("N", [513, 1030])
+def test_fused_and_generic_path_agree_beyond_a_tile(degree, base, D, Q, N):
+    assert_paths_agree(*problem(N, 3, Q, D, degree, base, [degree, D, Q, N]))
+
+
+@pytest.mark.parametrize("Q", [2, 9])
+def test_fused_and_generic_path_agree_in_float32(Q):
+    """To 1e-5 of the largest entry, float32 in and out; and so do float32 and float64."""
+    basis, z, W, V, y_bar = problem(65, 3, Q, 2, 3, True, 6, dtype=np.float32)
+    assert_paths_agree(basis, z, W, V, y_bar, tolerance=1e-5)
+    y, adjoints = terms.spline_forward(basis, z, W, V), terms.spline_pullback(basis, z, W, V, y_bar)
+    assert {a.dtype for a in (y, *adjoints) if a is not None} == {np.dtype(np.float32)}
+    double = problem(65, 3, Q, 2, 3, True, 6)
+    assert relative(y, terms.spline_forward(*double[:4])) <= 1e-5
+
+
+@every_kernel
+@pytest.mark.parametrize("Q", [3, 8])
+def test_the_pullback_is_the_adjoint_of_the_forward_map_in_the_weights(degree, base, Q):
+    basis, z, W, V, y_bar = problem(70, 2, Q, 1, degree, base, 7)
+    check_adjoint(
+        lambda W: terms.spline_forward(basis, z, W, None if V is None else 0 * V),
+        lambda y_bar: terms.spline_pullback(basis, z, W, V, y_bar)[0],
+        W,
+        y_bar,
+    )
+
+
+@pytest.mark.parametrize("outside", ["zero", "linear", "clamp"])
+@pytest.mark.parametrize("base", [True, False])
+@pytest.mark.parametrize(("D", "Q"), [(0, 1), (0, 6), (2, 1), (2, 6)])
+def test_nan_stays_with_its_sample(outside, base, D, Q):
+    for p in (0, 1):  # a uniform row of knots, and another
+        basis, z, W, V, y_bar = problem(70, 2, Q, D, 3, base, 8, outside)
+        y, z_bar = terms.spline_forward(basis, z, W, V), terms.spline_pullback(basis, z, W, V, y_bar)[2]
+        z[0, 66, p] = np.nan
+        y_nan, z_bar_nan = terms.spline_forward(basis, z, W, V), terms.spline_pullback(basis, z, W, V, y_bar)[2]
+        assert np.isnan(y_nan[:, 66]).all() and np.isnan(z_bar_nan[:, 66, p]).all()
+        others = np.arange(70) != 66
+        assert_array_equal(y_nan[:, others], y[:, others])
+        assert_array_equal(z_bar_nan[:, others], z_bar[:, others])
+        assert_array_equal(z_bar_nan[:, 66, 1 - p], z_bar[:, 66, 1 - p])
+
+
+# -------------------------------------------------------------------------------------------------- threads and splits
+
+
+SPLITS = {  # N, P, Q, D: what `terms` chooses for them
+    "forward by smaller parts, pullback by inputs": (600, 40, 7, 0),
+    "forward by tiles, pullback by samples": (9000, 3, 5, 0),
+    "narrow jets": (6000, 2, 2, 2),
+}
+every_split = pytest.mark.parametrize("size", SPLITS.values(), ids=SPLITS)
+
+
+def results(size):
+    basis, z, W, V, y_bar = problem(*size, 3, True, 9)
+    return terms.spline_forward(basis, z, W, V), *terms.spline_pullback(basis, z, W, V, y_bar)
+
+
+@every_split
+def test_splits_agree_with_one_thread_of_work(size, monkeypatch):
+    """The same bits for y, z_bar and for weights split by inputs; weights split by samples agree to rounding."""
+    N, P, Q, D = size
+    assert (1 + 2 * D) * N * P * Q * 4 > terms.PARALLEL_WORK
+    split = results(size)
+    monkeypatch.setattr(terms, "PARALLEL_WORK", np.inf)
+    whole = results(size)
+    for a, b in zip(split[::3], whole[::3]):
+        assert_array_equal(a, b)
+    for a, b in zip(split[1:3], whole[1:3]):
+        if P >= terms.MANY_INPUTS:
+            assert_array_equal(a, b)
+        assert_allclose(a, b, rtol=0, atol=1e-13 * np.abs(b).max())
+
+
+def test_two_threads_give_the_bits_of_one():
+    """In a process of its own, because the number of threads is fixed when Numba starts."""
+    code = """
+import numba, numpy as np, pathlib, sys
+sys.path.insert(0, str(pathlib.Path(sys.argv[1])))
+from test_kernels import SPLITS, results
+for size in SPLITS.values():
+    numba.set_num_threads(1)
+    one = results(size)
+    numba.set_num_threads(2)
+    for _ in range(3):
+        assert all(np.array_equal(a, b) for a, b in zip(one, results(size))), size
+print(numba.get_num_threads(), "threads agree")
+"""
+    here = os.path.dirname(os.path.abspath(__file__))
+    environment = {**os.environ, "NUMBA_NUM_THREADS": "2"}
+    environment["PYTHONPATH"] = os.pathsep.join([os.path.dirname(here), os.environ.get("PYTHONPATH", "")])
+    run = subprocess.run([sys.executable, "-c", code, here], env=environment, capture_output=True, text=True)
+    assert run.stdout == "2 threads agree\n", run.stderr

@@ -1,0 +1,45 @@
+"""The README is true: its program prints what it says, its commands exist, its picture is there."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def block(after, language):
+    """The first code block in a language after some text."""
+    text = README.read_text().split(after, 1)[1]
+    return re.search(rf"```{language}\n(.*?)```", text, re.DOTALL).group(1)
+
+
+def test_program_prints_what_the_readme_says():
+    source = block("## A complete program", "python")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(source, "README.md", "exec"), {"__name__": "readme"})
+    promised = block("It prints", "")
+    for line, promise in zip(printed.getvalue().splitlines(), promised.splitlines(), strict=True):
+        *words, error = line.split()
+        *same, figure = promise.split()
+        assert words == same
+        assert float(figure) / 2 <= float(error) <= 2 * float(figure)
+
+
+def test_pictures_exist():
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", README.read_text()):
+        assert (README.parent / picture).is_file(), picture
+
+
+def test_every_command_and_option_in_the_readme_exists():
+    from kanref import cli
+
+    parser = cli.parser()
+    for line in re.findall(r"^(?:\.venv/bin/)?kanref (.*)$", README.read_text(), re.MULTILINE):
+        words = [word for word in line.split("#")[0].split() if word]
+        with contextlib.redirect_stderr(io.StringIO()) as complaint:
+            try:
+                parser.parse_args(words)
+            except SystemExit as stop:
+                assert stop.code == 0, f"kanref {line}: {complaint.getvalue()}"
