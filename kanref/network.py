@@ -16,6 +16,7 @@ import numpy as np
 from kanref import arrays as border
 from kanref import bases, jets
 from kanref.bases import BSpline, Pointwise
+from kanref.narrow import Narrow
 from kanref.nodes import Nodes
 from kanref.terms import Linear, Sum
 from kanref.weights import Full, Masked, Scaled
@@ -277,6 +278,18 @@ class KAN:
             for name, target in views[l].items():
                 target[...] = arrays_bar[name]
         return theta_bar, y_bar
+
+    @cached_property
+    def _narrow(self):
+        return Narrow.of(self)
+
+    def squared_error(self, theta, x, y):
+        """1/(N m) sum (f(x; theta) - y)^2 and its gradient, for x (N, n), y (N, m) in theta's precision."""
+        if self._narrow is not None:
+            return self._narrow.squared_error(theta, x, y)
+        f, tape = self.forward(theta, x[None])
+        r = f[0] - y
+        return float(np.vdot(r, r) / r.size), self.pullback(theta, tape, (2 / r.size) * r[None])[0]
 
     def rows(self, theta, tape, y_bar):
         """(N, size): theta_bar of every sample by itself, for y_bar (M, N, m)."""

@@ -81,6 +81,9 @@ class Supervised:
         return y[0], target, tape
 
     def __call__(self, theta):
+        if self.loss is squared:
+            x, y = (a.astype(theta.dtype, copy=False) for a in (self.x, self.y))
+            return self.net.squared_error(theta, x, y)
         f, y, tape = self._forward(theta)
         value, f_bar = self.loss(f, y)
         return float(value), self.net.pullback(theta, tape, f_bar[None])[0]

@@ -1,9 +1,9 @@
 """The shape of the house, read from its imports: floors, leaves, what is never used, and what stands at the top.
 
-    4   model plot sklearn interop golden check papers cli io bench     the doors
+    4   model plot sklearn interop golden check papers cli io bench job     the doors
     3   grids objectives sparsify symbolic lotra multilevel pde initialise
     2   network mlp                                                       the waist
-    1   bases weights terms nodes
+    1   bases weights terms nodes narrow
     0   spec tensors jets arrays tables optimize kernels bench_peers      nothing of kanref
 
 A module imports from lower floors; beside its own floor only as `BESIDE` says.
@@ -26,10 +26,10 @@ ROOT = Path(kanref.__file__).parents[1]
 FILES = sorted((ROOT / "kanref").rglob("*.py"))
 LEVELS = (
     "spec tensors jets arrays tables optimize kernels bench_peers",
-    "bases weights terms nodes",
+    "bases weights terms nodes narrow",
     "network mlp",
     "grids objectives sparsify symbolic lotra multilevel pde initialise",
-    "model plot sklearn interop golden check papers cli io bench",
+    "model plot sklearn interop golden check papers cli io bench job",
 )
 FLOOR = {module: floor for floor, modules in enumerate(LEVELS) for module in modules.split()}
 BESIDE = {1, 4}  # floors whose modules may import each other

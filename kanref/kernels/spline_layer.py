@@ -27,6 +27,7 @@ BLOCK = 256  # samples to a table (measured: 64 to 512 differ by up to a fifth)
 TILE = 512  # samples to a visit of one input's weights
 LINE = 64  # bytes of a cache line, and of the widest vector
 NEAR = 1e-3  # of a spacing: far above rounding in both precisions
+PART = 128  # samples that go through a whole network at once
 NARROW = 4  # from this many outputs on, mixing runs over outputs innermost
 
 PLAIN = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}  # every sum as it is written
@@ -309,10 +310,16 @@ def silu_table(x, B, order, s):
 
 
 @njit(**PLAIN)
+def padded(Q, like):
+    """Q rounded up to whole vectors; Q itself if narrow."""
+    lanes = LINE // like.itemsize
+    return (Q + lanes - 1) // lanes * lanes if Q >= NARROW else Q
+
+
+@njit(**PLAIN)
 def aligned(rows, Q, like):
     """Zeros (rows, Q') that start on a cache line, Q' = Q rounded up to whole vectors (Q itself if narrow)."""
-    lanes = LINE // like.itemsize
-    width = (Q + lanes - 1) // lanes * lanes if Q >= NARROW else Q
+    lanes, width = LINE // like.itemsize, padded(Q, like)
     memory = np.zeros(rows * width + lanes, like.dtype)
     start = (LINE - memory.ctypes.data % LINE) % LINE // like.itemsize
     return memory[start : start + rows * width].reshape(rows, width)
@@ -552,3 +559,109 @@ def pullback_parallel(samples, inputs, z, t, h, window, policy, W, V, y_bar, z_b
         part, low = task // across, task % across * inputs
         start, stop, high = part * samples, min(N, (part + 1) * samples), min(P, low + inputs)
         pullback_part(part, start, stop, low, high, z, t, h, window, policy, W, V, y_bar, z_bar, W_bar, V_bar)
+
+
+# ---------------------------------------------------------------------------------------- a whole network and its loss
+
+
+@njit(**PLAIN)
+def shaped(memory, start, P, rows, Q):
+    """P matrices (rows, Q) at memory[start:]."""
+    return memory[start : start + P * rows * Q].reshape(P, rows, Q)
+
+
+@njit(**SUMS)
+def loss_part(part, start, stop, theta, layers, x, y, t, h, window, policy, base, scale, values, theta_bar):
+    """Samples start..stop of scale * sum (f(x; theta) - y)^2, added to values[part], and its gradient theta_bar[part].
+
+    Narrow networks spend their time between layers and on tables; here a block of samples goes through all layers and
+    back while its tables are in the cache. The formulas are those of `forward_part` and `pullback_part` for D = 0.
+    layers: a row for each layer: P, Q, K, and where its W, V (in theta), knots (in t) and spacings (in h) start.
+    """
+    d, L = len(window) - 1, layers.shape[0]
+    pairs, weights, widest = 0, 0, 0
+    offsets = np.empty(L, np.int64)
+    for l in range(L):
+        P, Q, K = layers[l, 0], layers[l, 1], layers[l, 2]
+        offsets[l] = weights
+        pairs += P
+        weights += P * (K + 1) * padded(Q, theta)
+        widest = max(widest, padded(Q, theta))
+    w_all, w_bar_all = aligned(1, weights, theta)[0], aligned(1, weights, theta)[0]
+    u_all, phi_all = aligned(1, PART * widest, theta)[0], aligned(1, PART * widest, theta)[0]
+    a = np.empty((pairs, PART), theta.dtype)  # inputs of every layer, then their adjoints
+    first = np.empty((pairs, PART), np.int64)
+    b, s = np.empty((pairs, 2, d + 1, PART), theta.dtype), np.zeros((pairs, 2, PART), theta.dtype)
+    for l in range(L):
+        P, Q, K, W, V = layers[l, 0], layers[l, 1], layers[l, 2], layers[l, 3], layers[l, 4]
+        w = shaped(w_all, offsets[l], P, K + 1, padded(Q, theta))
+        w[:, :K, :Q] = shaped(theta, W, P, K, Q)
+        if base is not None:
+            w[:, K : K + 1, :Q] = shaped(theta, V, P, 1, Q)
+    for low in range(start, stop, PART):
+        B, pair = min(PART, stop - low), 0
+        for p in range(x.shape[1]):
+            for n in range(B):
+                a[p, n] = x[low + n, p]
+        for l in range(L):
+            P, Q, K, knots, steps = layers[l, 0], layers[l, 1], layers[l, 2], layers[l, 5], layers[l, 6]
+            Q_ = padded(Q, theta)
+            w = shaped(w_all, offsets[l], P, K + 1, Q_)
+            u = shaped(u_all, 0, 1, PART, Q_)[0]
+            u[:] = 0.0
+            for p in range(P):
+                row = t[knots + p * (K + d + 1) : knots + (p + 1) * (K + d + 1)]
+                table(a[pair + p], B, row, h[steps + p], window, 1, policy, first[pair + p], b[pair + p])
+                if base is not None:
+                    silu_table(a[pair + p], B, 1, s[pair + p])
+                v = None if base is None else w[p, K]
+                mix(B, first[pair + p], b[pair + p, 0], s[pair + p, 0], w[p], v, u, window)
+            pair += P
+            if l < L - 1:
+                for q in range(Q):
+                    for n in range(B):
+                        a[pair + q, n] = u[n, q]
+        Q = y.shape[1]
+        u = shaped(u_all, 0, 1, PART, padded(Q, theta))[0]
+        total = u.dtype.type(0)
+        for n in range(B):
+            for q in range(Q):
+                r = u[n, q] - y[low + n, q]
+                total += r * r
+                u[n, q] = 2 * scale * r
+        values[part] += scale * total
+        for l in range(L - 1, -1, -1):
+            P, Q, K = layers[l, 0], layers[l, 1], layers[l, 2]
+            Q_ = padded(Q, theta)
+            pair -= P
+            w = shaped(w_all, offsets[l], P, K + 1, Q_)
+            w_bar = shaped(w_bar_all, offsets[l], P, K + 1, Q_)
+            u, phi = shaped(u_all, 0, 1, PART, Q_)[0], shaped(phi_all, 0, 1, PART, Q_)[0]
+            for p in range(P):
+                v, v_bar = None if base is None else w[p, K], None if base is None else w_bar[p, K]
+                mix_pullback(B, first[pair + p], b[pair + p, 0], s[pair + p, 0], w_bar[p], v_bar, u, window)
+                if l > 0:
+                    phi[:] = 0.0
+                    mix(B, first[pair + p], b[pair + p, 1], s[pair + p, 1], w[p], v, phi, window)
+                    dots(B, phi, u, a[pair + p])
+            if l > 0:
+                u = shaped(u_all, 0, 1, PART, padded(P, theta))[0]
+                u[:] = 0.0
+                for p in range(P):
+                    for n in range(B):
+                        u[n, p] = a[pair + p, n]
+    for l in range(L):
+        P, Q, K, W, V = layers[l, 0], layers[l, 1], layers[l, 2], layers[l, 3], layers[l, 4]
+        w_bar = shaped(w_bar_all, offsets[l], P, K + 1, padded(Q, theta))
+        shaped(theta_bar[part], W, P, K, Q)[:] = w_bar[:, :K, :Q]
+        if base is not None:
+            shaped(theta_bar[part], V, P, 1, Q)[:] = w_bar[:, K : K + 1, :Q]
+
+
+@njit(parallel=True, **SUMS)
+def loss_parallel(size, theta, layers, x, y, t, h, window, policy, base, scale, values, theta_bar):
+    """`loss_part` on slices of `size` samples at a time."""
+    N = x.shape[0]
+    for part in prange((N + size - 1) // size):
+        low, high = part * size, min(N, (part + 1) * size)
+        loss_part(part, low, high, theta, layers, x, y, t, h, window, policy, base, scale, values, theta_bar)
