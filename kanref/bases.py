@@ -76,7 +76,7 @@ class BSpline:
         if not (low < high).all():
             p = int(np.argmin(low < high))
             raise ValueError(
-                f"the domain of input {p} is empty: knots {self.degree} and {knots.shape[1] - self.degree - 1} are both {low[p]:g}"
+                f"the domain of input {p} is empty: knots {self.degree} and {knots.shape[1] - self.degree - 1} are {low[p]:g}"
             )
         knots.flags.writeable = False
         object.__setattr__(self, "knots", knots)
@@ -266,8 +266,8 @@ class MinMax:
             raise ValueError(
                 f"low and high must be vectors of one length with low < high, but they are {low} and {high}; drop constant inputs"
             )
-        object.__setattr__(self, "low", low)
-        object.__setattr__(self, "high", high)
+        object.__setattr__(self, "low", low.copy())
+        object.__setattr__(self, "high", high.copy())
 
     def derivatives(self, x, order):
         slope = (2 / (self.high - self.low)).astype(x.dtype)

@@ -258,7 +258,7 @@ class Taylor(NamedTuple):
 def taylor(objective, theta, rng):
     """Orders at which L(theta + h v) - L(theta) and L(theta + h v) - L(theta) - h g'v fall, for a random unit vector v.
 
-    Steps 2^-4 ... 2^-22; each order is the median over the four finest halvings whose remainders are above rounding, so
+    Steps 2^-4 ... 2^-22; each order is the median over the three finest halvings whose remainders are above rounding, so
     that neither curvature at large steps nor cancellation at small ones counts; inf if nothing remains above rounding.
     """
     v = rng.normal(size=theta.size)
@@ -266,13 +266,13 @@ def taylor(objective, theta, rng):
     L, g = objective(theta)
     h = 2.0 ** -np.arange(4, 23)
     rise = np.array([objective(theta + step * v)[0] for step in h]) - L
-    floor = 1e4 * np.finfo(float).eps * max(abs(L), np.abs(rise).max())
+    floor = 1e3 * np.finfo(float).eps * max(abs(L), np.abs(rise).max())
     return Taylor(*(_order(np.abs(remainder), floor) for remainder in (rise, rise - h * (g @ v))))
 
 
 def _order(remainders, floor):
     above = remainders[: int(np.argmin(np.append(remainders > floor, False)))]
-    return float(np.median(np.log2(above[:-1] / above[1:])[-4:])) if len(above) > 2 else np.inf
+    return float(np.median(np.log2(above[:-1] / above[1:])[-3:])) if len(above) > 2 else np.inf
 
 
 # ---------------------------------------------------------------------------------------- 3. checks of anyone's parts

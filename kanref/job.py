@@ -1,16 +1,16 @@
-"""The main job: from a table to a trained network, judged beside a linear model and a constant, and a folder of results.
+"""The main job: from a table to a trained network, judged beside simpler models, and a folder of results.
 
-    prepared = prepare(read_csv("data.csv"), "price")     schema, arrays, split
+    prepared = prepare(read_csv("data.csv"), "price")     schema, arrays, splits
     fitted = train(prepared)                              fit_table does both
     write_results(fitted, "kanref-out")
     predict_table(fitted.model, read_csv("new.csv"))
 
-Choices that are left open are made like this. The network has one hidden level of min(2 n + 1, 10) nodes, fewer if its
-parameters on the coarsest grid would outnumber half the training values; beside it a network without hidden nodes, a sum
-of functions of one variable, is trained too, and the one of lower validation loss is kept: on small and noisy tables
-that is often the sum. Grids go from coarse to fine as long as parameters stay below half the training values, and of all
-grids and steps the parameters of lowest validation loss are kept. L-BFGS, or Adam with minibatches for large tables.
-Moving the knots of hidden levels to their inputs on the way was measured not to help, so grids stay uniform.
+What the caller leaves open is chosen like this. Two networks are trained: one without hidden nodes, a sum of functions
+of one variable, and one with a hidden level of min(2 n + 1, 10) nodes, or fewer if its parameters on the coarsest grid
+would outnumber half the training values. Grids go from coarse to fine while parameters stay below the training values.
+Of all networks, grids and steps the one of lowest validation loss is kept: on small and noisy tables that is often the
+plain sum, or a coarse grid. The method is L-BFGS, for large tables Adam with minibatches. Knots stay uniform: moving
+those of hidden levels to where their inputs are was tried on a dozen tables and did not lower the test error.
 """
 
 import json
@@ -23,29 +23,32 @@ from pathlib import Path
 import numpy as np
 
 import kanref
-from kanref import bases, objectives, tables
 from kanref import arrays as border
+from kanref.bases import identity
 from kanref.io import write_atomically
 from kanref.model import Model
 from kanref.network import KAN, Layer
 from kanref.optimize import schedules
-from kanref.tables import Encoded, Schema, Table, TableError, fit_schema, write_csv
+from kanref.tables import Encoded, Schema, Table, TableError, fit_schema, split, write_csv
 from kanref.terms import Linear
 from kanref.weights import Full
 
 SPLITS = ("train", "validation", "test")
+FRACTIONS = (0.7, 0.15, 0.15)
 MIN_ROWS = 20
 INTERVALS = (3, 5, 10, 20)
 MAX_HIDDEN = 10
 LARGE = 3_000_000  # training rows times edges from which minibatches are the quicker way
 BATCH = 256
-STEPS, PATIENCE = 500, 50  # L-BFGS, on every grid
-PASSES, PATIENT_PASSES, RATE = 30, 6, 1e-2  # Adam: passes through the rows, on every grid
+STEPS = {"lbfgs": 500, "lm": 50}  # on every grid
+PATIENCE = {"lbfgs": 50, "lm": 10}
+PASSES, PATIENT_PASSES, RATE = 30, 6, 1e-2  # of Adam: passes through the training rows on every grid
+FIGURES = {"rmse": "RMSE", "mae": "MAE", "r2": "R2", "accuracy": "accuracy", "cross_entropy": "cross-entropy"}
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A table made ready. splits: {"train": positions in `data`, "validation": ..., "test": ...}."""
+    """A table made ready for training; splits: {"train", "validation", "test": rows of `data`}."""
 
     table: Table
     schema: Schema
@@ -61,27 +64,37 @@ class Prepared:
         return "binary" if len(self.schema.labels) == 2 else "classification"
 
     @property
+    def inputs(self):
+        return self.data.X.shape[1]
+
+    @property
     def outputs(self):
         return len(self.schema.labels) if self.task == "classification" else 1
 
-    def part(self, split):
+    def part(self, name):
         """X and y of a split."""
-        return self.data.X[self.splits[split]], self.data.y[self.splits[split]]
+        return self.data.X[self.splits[name]], self.data.y[self.splits[name]]
 
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What a job gives. model: carries the schema in `extra`; metrics: {model: {split: {figure: value}}} in the target's
-    own units; candidates: one dictionary for each network that was tried; predictions: {column: values}, a row for each
-    row of the table; interrupted: by Ctrl-C, with the best so far."""
+    """What a job gives.
+
+    model: its `extra` holds the schema; metrics: {"kan", "linear", "constant": {split: {figure: number or None}}}, in
+    the target's own units; candidates: a dictionary for each network that was trained; chosen: the index of the one
+    kept; predictions: {column: values} with a value for each row of the table; settings: what was chosen for training;
+    interrupted: Ctrl-C ended training, and this is the best until then.
+    """
 
     prepared: Prepared
     model: Model
     metrics: dict
-    candidates: list
+    candidates: list[dict]
+    chosen: int
     predictions: dict
     settings: dict
     seconds: float
+    interrupted: bool
 
     @property
     def schema(self):
@@ -91,6 +104,427 @@ class Fitted:
     def splits(self):
         return self.prepared.splits
 
-    @property
-    def interrupted(self):
-        return self.model.history.interrupted
+    def report(self):
+        """All figures and choices as a dictionary of JSON types."""
+        p = self.prepared
+        return {
+            "kanref": kanref.__version__,
+            "target": p.schema.target,
+            "task": p.schema.task,
+            "why": p.schema.why,
+            "labels": list(p.schema.labels),
+            "rows": {"table": len(p.table), **{name: len(rows) for name, rows in p.splits.items()}},
+            "features": list(p.schema.feature_names),
+            "dropped": {c.name: c.why for c in p.schema.columns if c.kind == "dropped"},
+            "notes": [str(note) for note in p.data.report],
+            "settings": {"seed": p.seed, **self.settings},
+            "networks": self.candidates,
+            "chosen": self.chosen,
+            "seconds": round(self.seconds, 3),
+            "interrupted": self.interrupted,
+            "metrics": self.metrics,
+        }
+
+
+# ---------------------------------------------------------------------------------------------------------- the job
+
+
+def fit_table(table, target, **options):
+    """`train(prepare(...))`, every option going where it belongs. Returns `Fitted`."""
+    first = {name: options.pop(name) for name in ("task", "drop", "fractions", "seed") if name in options}
+    return train(prepare(table, target, **first), **options)
+
+
+def prepare(table, target, *, task="auto", drop=(), fractions=FRACTIONS, seed=0):
+    """Schema, arrays and splits of a table; see `kanref.tables` for what becomes of columns.
+
+    The task is decided on all rows, all else is learnt from the training rows only. Classes are split in proportion.
+    Raises TableError (a ValueError) for what cannot be used, among it fewer than 20 rows with a target.
+    """
+    border.integer(seed, "seed", 0)
+    if len(tuple(fractions)) != 3:
+        raise ValueError(f"fractions must be three shares for train, validation and test, but it is {fractions}")
+    first = fit_schema(table, target, task=task, drop=drop)
+    whole = first.encode(table)
+    if len(whole.y) < MIN_ROWS:
+        raise TableError(
+            f"only {len(whole.y)} rows have a target {target!r}, but training, validation and test together need at "
+            f"least {MIN_ROWS}; give more rows"
+        )
+    classes = whole.y if first.task == "classification" else None
+    rows = split(len(whole.y), seed, tuple(fractions), strata=classes)
+    schema = fit_schema(table, target, task=first.task, drop=drop, train_rows=whole.rows[rows[0]])
+    schema = replace(schema, why=first.why)
+    return Prepared(table, schema, schema.encode(table), dict(zip(SPLITS, rows)), seed)
+
+
+def train(prepared, *, hidden=None, intervals=None, degree=3, steps=None, optimizer=None, progress=False):
+    """Train on a prepared table, and judge on every split. Returns `Fitted`.
+
+    hidden: nodes of the hidden levels, () for none, None to try none and one level; intervals: grids, coarse to fine;
+    steps: on every grid; optimizer: "lbfgs", "adam" (minibatches) or "lm"; None: chosen as the module's text says.
+    progress: show bars. Ctrl-C ends training with the best so far; before the first step it raises KeyboardInterrupt.
+    """
+    began = time.perf_counter()
+    levels = _hidden_levels(prepared, intervals, degree) if hidden is None else [tuple(hidden)]
+    networks = [[prepared.inputs, *level, prepared.outputs] for level in levels]
+    settings = _settings(prepared, max(map(_edges, networks)), optimizer, steps)
+    outputs = {"linear": _linear(prepared, progress), "constant": _constant(prepared)}
+    models, candidates, interrupted = [], [], False
+    for widths in networks:
+        grids = list(_grids(prepared, widths, degree) if intervals is None else intervals)
+        options = {"intervals": grids[0], "degree": degree, "outside": "linear"}
+        model = Model.build(widths, task=prepared.task, seed=prepared.seed, **options)
+        label = f"{str(widths):<{max(len(str(w)) for w in networks)}}" if progress else False
+        try:
+            held_out = prepared.part("validation")
+            model = model.fit(*prepared.part("train"), intervals=grids, validation=held_out, progress=label, **settings)
+        except KeyboardInterrupt:
+            if not models:
+                raise
+            interrupted = True
+            break
+        models.append(model)
+        candidates.append(_candidate(model, widths, grids))
+        interrupted = model.history.interrupted
+        if interrupted:
+            break
+    chosen = int(np.argmin([candidate["validation"] for candidate in candidates]))
+    model = replace(models[chosen], extra={"schema": prepared.schema.to_json()})
+    outputs = {"kan": _outputs(model, prepared.data.X), **outputs}
+    metrics = {
+        name: {part: figures(prepared.schema, prepared.data.y[rows], f[rows]) for part, rows in prepared.splits.items()}
+        for name, f in outputs.items()
+    }
+    told = {"degree": degree, **{name: settings.get(name) for name in ("optimizer", "steps", "patience", "batch")}}
+    seconds = time.perf_counter() - began
+    return Fitted(prepared, model, metrics, candidates, chosen, _rows(prepared, model), told, seconds, interrupted)
+
+
+def _edges(widths):
+    return sum(a * b for a, b in zip(widths, widths[1:]))
+
+
+def _values(prepared):
+    """Training values, which bound the number of parameters."""
+    return len(prepared.splits["train"]) * prepared.outputs
+
+
+def _hidden_levels(prepared, intervals, degree):
+    """No hidden level, and one whose parameters on the coarsest grid stay below half the training values."""
+    n, m = prepared.inputs, prepared.outputs
+    functions = min(intervals or INTERVALS) + degree + 1
+    widest = _values(prepared) // (2 * functions * (n + m))
+    return [(), (int(np.clip(widest, 1, min(2 * n + 1, MAX_HIDDEN))),)]
+
+
+def _grids(prepared, widths, degree):
+    """The grids whose parameters stay below the training values; at least the coarsest."""
+    allowed = [G for G in INTERVALS if _edges(widths) * (G + degree + 1) <= _values(prepared)]
+    return allowed or INTERVALS[:1]
+
+
+def _settings(prepared, edges, optimizer, steps):
+    """Arguments of `Model.fit` for the method, chosen by the amount of work unless it is given."""
+    rows = len(prepared.splits["train"])
+    optimizer = optimizer or ("adam" if rows * edges > LARGE else "lbfgs")
+    if optimizer != "adam":
+        border.choice(optimizer, "optimizer", ("lbfgs", "adam", "lm"))
+        steps = STEPS[optimizer] if steps is None else steps
+        return {"optimizer": optimizer, "steps": steps, "patience": PATIENCE[optimizer]}
+    one_pass = max(1, rows // BATCH)
+    steps = PASSES * one_pass if steps is None else steps
+    rate = schedules.cosine(RATE, max(1, steps), RATE / 100)
+    common = {"batch": BATCH, "seed": prepared.seed, "patience": PATIENT_PASSES * one_pass}
+    return {"optimizer": "adam", "steps": steps, "rate": rate, **common}
+
+
+def _candidate(model, widths, grids):
+    """What became of one network, grid by grid."""
+    h = model.history
+    runs = [
+        {
+            "intervals": grids[k],
+            "steps": int((h.run == k).sum()) - 1,
+            "validation": float(np.nanmin(h.validation[h.run == k])),
+            "seconds": round(float(h.seconds[h.run == k][-1]), 3),
+            "stopped": reason,
+        }
+        for k, reason in enumerate(h.reasons)
+    ]
+    best = min(runs, key=lambda run: run["validation"])
+    return {
+        "widths": widths,
+        "intervals": best["intervals"],
+        "parameters": model.net.size,
+        "validation": best["validation"],
+        "runs": runs,
+    }
+
+
+# -------------------------------------------------------------------------------------------------------- baselines
+
+
+def _constant(prepared):
+    """For every row: the training mean (0, as the target is standardised), or the classes' shares in training."""
+    y, rows = prepared.part("train")[1], len(prepared.data.y)
+    if prepared.task == "regression":
+        return np.zeros(rows)
+    return np.tile(np.bincount(y, minlength=len(prepared.schema.labels)) / len(y), (rows, 1))
+
+
+def _linear(prepared, progress):
+    """For every row: least squares, or logistic regression as a network of linear edges with a bias.
+
+    The latter gets what the KAN gets: L-BFGS, and the parameters of lowest validation loss.
+    """
+    X, (X_train, y_train) = prepared.data.X, prepared.part("train")
+    if prepared.task == "regression":
+        columns = lambda X: np.column_stack([X, np.ones(len(X))])
+        return columns(X) @ np.linalg.lstsq(columns(X_train), y_train, rcond=None)[0]
+    weights = Full((prepared.outputs, prepared.inputs, 1))
+    net = KAN((Layer({"linear": Linear(identity, weights)}, bias=True),))
+    model = Model(net, np.zeros(net.size), prepared.task)
+    label = "linear" if progress else False
+    model = model.fit(X_train, y_train, steps=200, validation=prepared.part("validation"), patience=20, progress=label)
+    return model.probabilities(X)
+
+
+# ---------------------------------------------------------------------------------------------------------- figures
+
+
+def _outputs(model, X):
+    """Standardised values (N,), or probabilities (N, classes)."""
+    return model.predict(X) if model.task == "regression" else model.probabilities(X)
+
+
+def figures(schema, y, f):
+    """RMSE, MAE and R2 in the target's own units from standardised values; or accuracy and cross-entropy from
+    probabilities f (N, classes). R2 is None where y is constant."""
+    if schema.task == "regression":
+        e, spread = f - y, np.var(y)
+        return {
+            "rmse": float(np.sqrt(np.mean(e**2)) * schema.std),
+            "mae": float(np.abs(e).mean() * schema.std),
+            "r2": float(1 - np.mean(e**2) / spread) if spread > 0 else None,
+        }
+    hit = np.maximum(f[np.arange(len(y)), y], np.finfo(float).tiny)
+    return {"accuracy": float((f.argmax(1) == y).mean()), "cross_entropy": float(-np.log(hit).mean())}
+
+
+def _columns(schema, f):
+    """Predictions in the user's terms, and a column of probabilities for each class."""
+    if schema.task == "regression":
+        return {"predicted": schema.decode(f)}
+    shares = {f"P({label})": f[:, c] for c, label in enumerate(schema.labels)}
+    return {"predicted": schema.decode(f.argmax(1)), **shares}
+
+
+def _rows(prepared, model):
+    """The prediction for every row of the table beside its line, split and true value."""
+    table, schema = prepared.table, prepared.schema
+    part = np.full(len(table), "no target", dtype=object)
+    for name, rows in prepared.splits.items():
+        part[prepared.data.rows[rows]] = name
+    true = table.take(schema.target, np.arange(len(table)))[1]
+    f = _outputs(model, schema.encode(table, labelled=False).X)
+    return {"line": np.array(table.lines), "split": part, "true": true, **_columns(schema, f)}
+
+
+# ------------------------------------------------------------------------------------------------------- prediction
+
+
+def schema_of(model):
+    """The schema that `train` put into the model, or None."""
+    return Schema.from_json(model.extra["schema"]) if "schema" in model.extra else None
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """columns: {name: values}, one for each row of the table; notes: what was met on the way; metrics: `figures` on the
+    rows that have the target, None if there are none."""
+
+    columns: dict
+    notes: list[str]
+    metrics: dict | None = None
+
+
+def predict_table(model, table):
+    """The line of every row of a table, the prediction there, and probabilities of classes. Returns `Predicted`.
+
+    A model that was not made from a table has no schema; then the table must hold numbers only, in columns as the
+    network's inputs. Raises TableError for tables that do not fit.
+    """
+    schema, lines = schema_of(model), {"line": np.array(table.lines)}
+    if schema is None:
+        return Predicted({**lines, **_numbered(model, _numeric(model, table))}, [])
+    data = schema.encode(table, labelled=False)
+    f, notes, metrics = _outputs(model, data.X), list(map(str, data.report)), None
+    if schema.target in table.names:
+        try:
+            whole = schema.encode(table)
+            metrics = figures(schema, whole.y, f[whole.rows])
+        except TableError as error:
+            notes.append(f"no figures: {error}")
+    return Predicted({**lines, **_columns(schema, f)}, notes, metrics)
+
+
+def _numbered(model, X):
+    """Predictions of a model that knows no names."""
+    f = model.predict(X)
+    if model.task in ("classification", "binary"):
+        return {"predicted": f, **{f"P({c})": p for c, p in enumerate(model.probabilities(X).T)}}
+    return {"predicted": f} if f.ndim == 1 else {f"predicted {o + 1}": column for o, column in enumerate(f.T)}
+
+
+def _numeric(model, table):
+    """A table as it stands, for a model that knows nothing of tables."""
+    n = model.net.inputs
+    if len(table.names) != n:
+        raise TableError(
+            f"the model was not made by `kanref fit` and knows no column names, so the table must have exactly its {n} "
+            f"inputs as columns, in order; it has {len(table.names)}: {', '.join(table.names)}"
+        )
+    X = np.empty((len(table), n))
+    for p, (name, column) in enumerate(zip(table.names, table.columns)):
+        for i, (cell, line) in enumerate(zip(column, table.lines)):
+            try:
+                X[i, p] = float(cell)
+            except ValueError:
+                X[i, p] = np.nan
+            if not np.isfinite(X[i, p]):
+                raise TableError(
+                    f"column {name!r}, line {line}: {cell!r} is no finite number; the model was not made by "
+                    "`kanref fit`, so it can neither fill missing values nor encode text"
+                )
+    return X
+
+
+# ---------------------------------------------------------------------------------------------------------- in words
+
+
+def aligned(lines, left=1):
+    """Cells in columns, the first `left` of them to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    pad = lambda c, cell: cell.ljust(widths[c]) if c < left else cell.rjust(widths[c])
+    return "\n".join("  ".join(pad(c, cell) for c, cell in enumerate(line)).rstrip() for line in lines)
+
+
+def cell(figure):
+    """A figure in four digits."""
+    return "-" if figure is None else f"{figure:.4g}"
+
+
+def overview(prepared):
+    """What will be learnt from what, as text."""
+    p, s = prepared, prepared.schema
+    unlabelled = len(p.table) - len(p.data.y)
+    features = list(s.feature_names)
+    shown = ", ".join(features[:12]) + (", ..." if len(features) > 12 else "")
+    rows = ", ".join(f"{len(p.splits[name])} {name}" for name in SPLITS)
+    lines = [
+        ("data", f"{len(p.table)} rows, {len(p.table.names)} columns"),
+        ("target", f"{s.target}: {s.task}, {s.why}"),
+        ("rows", f"{rows} (seed {p.seed})" + (f"; {unlabelled} without target" if unlabelled else "")),
+        ("features", f"{len(features)}: {shown}"),
+        *(("dropped", f"{c.name}: {c.why}") for c in s.columns if c.kind == "dropped"),
+        *(("note", str(note)) for note in p.data.report if note.column != s.target),
+    ]
+    return "\n".join(f"{what:<10}{text}" for what, text in lines)
+
+
+def networks(fitted):
+    """What was trained, as a table."""
+    lines = [("network", "intervals", "parameters", "steps", "seconds", "lowest validation loss")]
+    for k, candidate in enumerate(fitted.candidates):
+        for run in candidate["runs"]:
+            kept = k == fitted.chosen and run["intervals"] == candidate["intervals"]
+            size = _edges(candidate["widths"]) * (run["intervals"] + fitted.settings["degree"] + 1)
+            numbers = (run["intervals"], size, run["steps"], f"{run['seconds']:.2f}")
+            loss = f"{run['validation']:.4g} {'<' if kept else ' '}"
+            lines.append((str(candidate["widths"]), *map(str, numbers), loss))
+    return aligned(lines) + "\n(< the one kept)"
+
+
+def comparison(fitted):
+    """All figures beside linear regression's and a constant's, as a table."""
+    parts = {name: f"{name} ({len(rows)})" for name, rows in fitted.splits.items()}
+    lines = [("", "", *parts.values())]
+    for figure in next(iter(fitted.metrics["kan"].values())):
+        for row, (name, of_parts) in enumerate(fitted.metrics.items()):
+            lines.append((FIGURES[figure] if row == 0 else "", name, *(cell(of_parts[part][figure]) for part in parts)))
+    return aligned(lines, 2)
+
+
+# ---------------------------------------------------------------------------------------------------------- results
+
+
+def write_results(fitted, folder):
+    """Write model, figures and predictions of a job into a folder, made if need be. Returns {path: what it is}.
+
+    Every file appears whole or not at all; files of the same names are replaced.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "\n\n".join([overview(fitted.prepared), networks(fitted), comparison(fitted), fitted.model.summary()])
+    fitted.model.save(folder / "model.safetensors")
+    write_atomically(folder / "metrics.json", (json.dumps(fitted.report(), indent=2) + "\n").encode())
+    write_csv(folder / "predictions.csv", list(fitted.predictions), list(fitted.predictions.values()))
+    write_atomically(folder / "summary.txt", (text + "\n").encode())
+    drawn = _draw(fitted)
+    for name, figure in drawn.items():
+        write_atomically(folder / f"{name}.png", _png(figure))
+    write_atomically(folder / "figures.pdf", _pdf(drawn.values()))
+    return {
+        folder / "model.safetensors": "the network, for kanref predict and kanref.load",
+        folder / "metrics.json": "all figures and settings",
+        folder / "predictions.csv": "every row with its split, true and predicted value",
+        folder / "summary.txt": "what is printed here",
+        folder / "training.png": "loss against step",
+        folder / "edges.png": "every edge function",
+        folder / "fit.png": "predicted against true values",
+        folder / "figures.pdf": "the three figures for print",
+    }
+
+
+def _draw(fitted):
+    """{name: Figure}."""
+    from kanref import plot
+
+    p, s = fitted.prepared, fitted.schema
+    numeric = {c.name: (c.low, c.high) for c in s.columns if c.kind == "numeric" and c.low < c.high}
+    ranges = [numeric.get(name, (-1, 1)) for name in s.feature_names]
+    outputs = [f"P({label})" for label in s.labels] if p.outputs > 1 else [s.target]
+    labelled = p.data.rows
+    true, predicted = fitted.predictions["true"][labelled], fitted.predictions["predicted"][labelled]
+    if p.task == "regression":
+        true = true.astype(float)
+    else:
+        true, predicted = s.decode(p.data.y), predicted.astype(str)
+    X = p.part("train")[0]
+    grids = [run["intervals"] for run in fitted.candidates[fitted.chosen]["runs"]]
+    return {
+        "training": plot.training(fitted.model.history, grids),
+        "edges": plot.edges(fitted.model, X, s.feature_names, outputs=outputs, ranges=ranges),
+        "fit": plot.fit_quality(true, predicted, fitted.splits, s.target),
+    }
+
+
+def _png(figure):
+    file = BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # names in scripts that the font does not have
+        figure.savefig(file, format="png", dpi=160)
+    return file.getvalue()
+
+
+def _pdf(drawn):
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    file = BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with PdfPages(file, metadata={"CreationDate": None}) as pages:
+            for figure in drawn:
+                pages.savefig(figure)
+    return file.getvalue()

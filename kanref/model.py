@@ -207,6 +207,8 @@ class Model:
                 stream = objective if batch is None else objectives.minibatches(objective, batch, seed)
                 keep = "best" if stream is objective else "last"
                 result = optimize.adam(stream, self.theta, rate=1e-3 if rate is None else rate, keep=keep, **common)
+        if not watch.rows:
+            raise KeyboardInterrupt  # so early that there is nothing to tell
         theta = result.theta if watch.best is None else watch.best
         return replace(self, theta=theta, history=self.history + watch.history(result.reason))
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from kanref import arrays as border
 from kanref import bases, jets
-from kanref.bases import BSpline, Pointwise
+from kanref.bases import BSpline, MinMax, Pointwise
 from kanref.narrow import Narrow
 from kanref.nodes import Nodes
 from kanref.terms import Linear, Sum
@@ -47,8 +47,11 @@ class Layer:
             raise ValueError(
                 f"nodes of arity {self.nodes.arity} take {self.nodes.sums} sums, but the terms have {self._shape[0]} outputs"
             )
-        if self.normalise is not None and self.normalise.size != 1:
-            raise ValueError(f"normalise must be a basis of one function, but it has {self.normalise.size}")
+        if self.normalise is not None and getattr(self.normalise, "size", None) != 1:
+            has = getattr(self.normalise, "size", "none")
+            raise ValueError(f"normalise must be a basis of one function, but it has {has}; use bases.tanh or MinMax")
+        if isinstance(self.normalise, MinMax) and len(self.normalise.low) != self.inputs:
+            raise ValueError(f"normalise maps {len(self.normalise.low)} inputs, but the layer has {self.inputs}")
 
     @cached_property
     def _shape(self):
@@ -248,8 +251,16 @@ class KAN:
 
     def __call__(self, theta, x):
         """Values (N, m) at x (N, n), in theta's precision."""
-        x = border.points(x, self.inputs, dtype=np.asarray(theta).dtype)
+        theta, x = self._checked(theta, x)
         return self.forward(theta, x[None])[0][0]
+
+    def _checked(self, theta, x):
+        """theta as one vector of this network, and x (N, n) in its precision."""
+        theta = np.asarray(theta)
+        if theta.ndim != 1:
+            raise ValueError(f"theta must be one vector, but it has shape {theta.shape}; call once for each row")
+        self.split(theta)
+        return theta, border.points(x, self.inputs, dtype=theta.dtype)
 
     def forward(self, theta, z):
         """The jet (M, N, m) of the outputs for the jet z (M, N, n) of the inputs, and the tape."""
@@ -261,7 +272,8 @@ class KAN:
 
     def activations(self, theta, x):
         """The inputs (N, P) of every layer, and the outputs last, at samples x (N, n)."""
-        y, tape = self.forward(theta, border.points(x, self.inputs, dtype=np.asarray(theta).dtype)[None])
+        theta, x = self._checked(theta, x)
+        y, tape = self.forward(theta, x[None])
         return [z[0] for _, z, _, _ in tape] + [y[0]]
 
     def edges(self, theta, l, x):
@@ -308,7 +320,7 @@ class KAN:
 
     def derivatives(self, theta, x, directions=None):
         """Values (N, m), first (D, N, m) and second (D, N, m) derivatives along directions (D, n), by default the axes."""
-        x = border.points(x, self.inputs, dtype=np.asarray(theta).dtype)
+        theta, x = self._checked(theta, x)
         v = np.eye(self.inputs) if directions is None else border.points(directions, self.inputs, "directions")
         return jets.parts(self.forward(theta, jets.seed(x, v))[0])
 
@@ -331,7 +343,7 @@ class KAN:
 
     def jacobian(self, theta, x):
         """d f_o / d theta at every sample, (N, m, size)."""
-        x = border.points(x, self.inputs, dtype=np.asarray(theta).dtype)
+        theta, x = self._checked(theta, x)
         y, tape = self.forward(theta, x[None])
         J = np.empty((len(x), self.outputs, self.size), y.dtype)
         for o in range(self.outputs):
@@ -388,6 +400,8 @@ def spline_layer(
 
     base: name or `Pointwise`, None for no base branch; scaled: train w_s; mask: (out, in), switches whole edges.
     """
+    if not (base is None or isinstance(base, (str, Pointwise))):
+        raise TypeError(f"base must be the name of a base function, a Pointwise or None, but it is {base!r}")
     masked = (lambda weights: Masked(weights, mask)) if mask is not None else (lambda weights: weights)
     spline = Full((outputs, inputs, basis.size))
     parts = {}
@@ -423,7 +437,7 @@ def kan(
     intervals, degree, domain, outside: of the B-splines; domain is (low, high) for all layers.
     base: base function by name or `Pointwise`, None for none; scaled: also train the spline scale w_s (eq. 2.10).
     bias: a trained bias for every sum. normalise: map applied to the inputs of every layer but the first
-        (`bases.tanh`, `bases.sigmoid`).
+        ("tanh" or "sigmoid").
     affine: trained affine maps of the nodes, any of subnode_scale, subnode_bias, node_scale, node_bias.
     first: "spline", or "linear" for a plain matrix as the first layer (multilevel paper, regression and Burgers).
 
@@ -437,7 +451,18 @@ def kan(
     if max(levels[0]) > 1:
         raise ValueError(f"the input level of widths cannot have products, but it is {widths[0]!r}")
     border.choice(first, "first", ("spline", "linear"))
-    low, high = domain
+    intervals, degree = border.integer(intervals, "intervals", 1), border.integer(degree, "degree", 0, bases.MAX_DEGREE)
+    size = sum(len(below) * sum(arity) for below, arity in zip(levels, levels[1:])) * (intervals + degree)
+    if size > MAX_SIZE:
+        raise ValueError(
+            f"widths {widths!r} with {intervals} intervals make about {size:.1e} parameters; at most {MAX_SIZE:.0e} are allowed"
+        )
+    try:
+        low, high = map(float, domain)
+    except (TypeError, ValueError):
+        raise TypeError(f"domain must be a pair of numbers (low, high), but it is {domain!r}") from None
+    if isinstance(normalise, str):
+        normalise = bases.BASE_FUNCTIONS[border.choice(normalise, "normalise", ("tanh", "sigmoid"))]
     layers = []
     for l, (below, arity) in enumerate(zip(levels, levels[1:])):
         P, S = len(below), sum(arity)
@@ -452,6 +477,7 @@ def kan(
 
 
 MAX_WIDTH = 10**6
+MAX_SIZE = 2 * 10**8  # parameters: 1.6 GB, and an optimiser needs several times that
 
 
 def _level(width, l):

@@ -315,9 +315,23 @@ def row_matrix(rows_of, theta, scale, samples, components):
 
 @dataclass(frozen=True, eq=False)
 class WeightedSum:
-    """sum_k w_k L_k(theta)."""
+    """sum_k w_k L_k(theta). Minibatches are drawn from the part with the most samples; the others stay whole."""
 
     parts: tuple
+
+    @property
+    def _largest(self):
+        return max(range(len(self.parts)), key=lambda k: self.parts[k][1].samples)
+
+    @property
+    def samples(self):
+        return self.parts[self._largest][1].samples
+
+    def batch(self, rows):
+        """The same sum with the largest part on some of its samples."""
+        k = self._largest
+        weight, objective = self.parts[k]
+        return WeightedSum((*self.parts[:k], (weight, objective.batch(rows)), *self.parts[k + 1 :]))
 
     def __call__(self, theta):
         value, gradient = 0.0, np.zeros_like(theta)

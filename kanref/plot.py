@@ -214,20 +214,21 @@ class _Panels:
             low, high = self.ranges[p]
             scale = lambda x: low + (x + 1) / 2 * (high - low)
         x, points = scale(self.x[:, p]), scale(self.points[:, p])
-        span = float(points[0]), float(points[-1])
+        values, first = np.unique(x, return_index=True)
+        discrete = len(values) <= MAX_LEVELS
+        span = (values[0], values[-1]) if discrete and len(values) > 1 else (points[0], points[-1])
         counts, bins = np.histogram(x, 25, span)
         ax.stairs(0.55 * counts / counts.max(), bins, fill=True, color="#E6E6E6", transform=ax.get_xaxis_transform())
         ax.axhline(0, color="#BBBBBB", lw=0.6)
         colour = GREY if self.strength[q, p] <= 0.01 * self.strength.max() else BLUE
-        values, first = np.unique(x, return_index=True)
-        if len(values) <= MAX_LEVELS:
+        if discrete:
             ax.plot(values, self.phi[first, q, p], "o-", color=colour, ms=4, lw=0.8)
         else:
             ax.plot(points, self.curves[:, q, p], color=colour, lw=1.7, solid_capstyle="round")
-        pad = 0.03 * (span[1] - span[0])
+        pad = (0.15 if discrete else 0.03) * (span[1] - span[0])
         ax.set(xlim=(span[0] - pad, span[1] + pad), ylim=self.limits)
         ends = span
-        if self.basis is not None:
+        if self.basis is not None and not discrete:
             ends = scale(self.basis.domain[p])
             if self.basis.intervals <= MAX_KNOTS:
                 knots = self.basis.knots[p, self.basis.degree : self.basis.size + 1]
@@ -274,13 +275,13 @@ def _scatter(y, prediction, splits, name):
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
     ends = min(y.min(), prediction.min()), max(y.max(), prediction.max())
     left.plot(ends, ends, color="#555555", lw=0.9, zorder=3)
+    size = float(np.clip(5000 / len(y), 5, 20))
     residual = prediction - y
     reach = np.quantile(np.abs(residual), 0.99) or 1.0
     fewest = min(len(rows) for rows in splits.values())
     bins = np.linspace(-reach, reach, 1 + int(np.clip(2 * np.sqrt(fewest), 6, 40)))
     for (split, rows), colour in zip(splits.items(), (BLUE, ORANGE, VERMILLION, GREEN)):
         few = rows[:: -(-len(rows) // MAX_SAMPLES)]
-        size = float(np.clip(5000 / len(few), 5, 20))
         dots = {"s": size, "color": colour, "alpha": 0.6, "linewidths": 0, "rasterized": len(few) > 1000}
         left.scatter(y[few], prediction[few], **dots)
         rmse = np.sqrt(np.mean(residual[rows] ** 2))

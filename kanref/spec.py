@@ -42,7 +42,8 @@ def last_span(knots, first, last):
 def bspline(x, knots, degree, order=0, outside="zero"):
     """Derivative of the given order of all B-splines of a degree at the point x: [B_0(x), ..., B_{K-1}(x)].
 
-    B_{i,0} = 1 on [t_i, t_{i+1}),   B_{i,d} = (x - t_i)/(t_{i+d} - t_i) B_{i,d-1} + (t_{i+d+1} - x)/(t_{i+d+1} - t_{i+1}) B_{i+1,d-1},
+    B_{i,0} = 1 on [t_i, t_{i+1}),
+    B_{i,d} = (x - t_i)/(t_{i+d} - t_i) B_{i,d-1} + (t_{i+d+1} - x)/(t_{i+d+1} - t_{i+1}) B_{i+1,d-1},
     B'_{i,d} = d (B_{i,d-1}/(t_{i+d} - t_i) - B_{i+1,d-1}/(t_{i+d+1} - t_{i+1})),   K = len(knots) - degree - 1.
 
     Spans are half open except the last one of positive width, which is closed. The domain is [t_degree, t_K];

@@ -395,6 +395,7 @@ answers = {
     "kanref's kernel": kanref.BSpline(uneven[None], 3).dense(x[:, None])[:, 0],
 }
 epsilon = np.finfo(float).eps
+assert f"{epsilon:.1e}" == "2.2e-16"
 for name, table in answers.items():
     errors = [abs(Fraction(value) - truth) for row, truths in zip(table, exact) for value, truth in zip(row, truths)]
     worst = float(max(errors)) / epsilon

@@ -64,12 +64,13 @@ c, _, rank, _ = np.linalg.lstsq(B, f(x))
 error = np.abs(B @ c - f(x)).max()
 print(f"24 intervals, {B.shape[1]} coefficients, largest error {error:.4f}")
 assert B.shape == (2001, 27) and rank == 27
-assert 0.005 < error < 0.02
+assert error < 0.01
+assert np.count_nonzero(np.diff(np.sign(f(x)))) == 12
 assert (B > 0).sum(1).max() == 4
 
 # %% [markdown]
-# Twenty-seven numbers for six full waves, and the largest error is about one percent. Every row of $B$ has only
-# four entries that are not zero, so each sample speaks to four coefficients only.
+# Twenty-seven numbers for a curve with twelve zeros, and the largest error is below one percent. Every row of
+# $B$ has only four entries that are not zero, so each sample speaks to four coefficients only.
 
 # %%
 figure, axes = plt.subplots(2, 1, figsize=(9, 4), sharex=True, height_ratios=(3, 1))
@@ -163,6 +164,7 @@ least, _, rank, singular = np.linalg.lstsq(B, g(samples))
 silent = np.flatnonzero((B == 0).all(0))
 print(f"{B.shape[1]} coefficients, rank {rank}; silent functions: {silent}")
 assert B.shape[1] == 23 and rank == 20 and len(silent) == 3
+assert singular[18] < singular[17] / 5  # the last two before the cliff
 
 # %% [markdown]
 # Twenty-three coefficients, rank 20, three silent functions. `lstsq` returns the solution with the smallest
@@ -383,8 +385,9 @@ assert np.abs(net(result.theta, points[:, None])[:, 0] - design(points, 24) @ di
 #
 # - Degree 3 is a good default. Raise it when you need derivatives (each one costs a power of $h$), not to
 #   repair a fit.
-# - `kanref.extend(net, theta, intervals, X)` moves a trained network to another number of intervals by exactly
-#   the least squares of step 3, for every edge, and reports the rank.
+# - `kanref.extend(net, theta, intervals, X)` moves a trained network to another number of intervals by least
+#   squares for every edge. Where samples are missing it keeps to the old curve, so that the gap of step 3 does
+#   no harm; it reports the rank.
 # - To choose the grid for noisy data, hold some out: `Model.fit(X, y, validation=0.2)`.
 # - Count parameters against samples. Near the threshold no optimiser will save you, and a good one makes it
 #   worse.

@@ -13,7 +13,8 @@
 #
 # - what an adjoint is, and how to derive one without tears;
 # - the four tests: dot test, finite differences, complex step, Taylor test, and what each can and cannot see;
-# - why a derivative by finite differences has only ten good digits, and how the complex step gets all sixteen.
+# - why a derivative by finite differences has ten good digits at best, and how the complex step gets nearly all
+#   sixteen.
 #
 # **What you'll need.** Tutorial 01 for the basis functions, the chain rule, and `numpy.einsum`.
 

@@ -1,0 +1,285 @@
+"""The command line: `kanref fit | predict | demo | check | bench`.
+
+Exit codes: 0 done; 1 a check failed; 2 the input or the arguments cannot be used (one line on stderr says why); 130
+ended by Ctrl-C, after the best so far was written if there was any. Results go to stdout, remarks and bars to stderr.
+"""
+
+import argparse
+import os
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import kanref
+
+EXAMPLES = """\
+examples:
+  kanref demo                                       data made on the spot, all results in kanref-demo/
+  kanref fit houses.csv --target price              train, judge, write the folder kanref-out/
+  kanref predict kanref-out new.csv > prices.csv    use what was trained
+  kanref check                                      test the gradients on this machine
+"""
+FIT_EXAMPLES = """\
+examples:
+  kanref fit houses.csv --target price
+  kanref fit houses.csv --target price --drop id,address --out houses --overwrite
+  kanref fit flowers.csv --target species --hidden 5 --intervals 3,5,10
+  kanref fit signal.csv --target y --hidden 0         no hidden nodes: a sum of functions of one variable
+
+The file has a header and one row for each sample; comma, semicolon or tab; UTF-8. Empty cells, NA, nan, null and ? are
+missing values. Text columns are categories. Left open, the network, its grids and the method are chosen from the size
+of the table; of all that was tried, what has the lowest validation loss is kept. Ctrl-C keeps the best so far.
+"""
+PREDICT_EXAMPLES = """\
+examples:
+  kanref predict kanref-out new.csv                 CSV on stdout
+  kanref predict kanref-out/model.safetensors new.csv --out predictions.csv
+
+If the file has the target column too, the figures of the prediction are printed to stderr.
+"""
+
+
+JOB = ("task", "drop", "split", "hidden", "intervals", "degree", "optimizer", "steps")  # what demo leaves as it is
+
+
+def main(arguments=None):
+    """Run a command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("\nkanref: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of stdout went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError) as error:
+        print(f"kanref: error: {error}", file=sys.stderr)
+        return 2
+
+
+# -------------------------------------------------------------------------------------------------------- arguments
+
+
+def _parser():
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        "kanref", description="Kolmogorov-Arnold networks for tables of data.", epilog=EXAMPLES, formatter_class=raw
+    )
+    parser.add_argument("--version", action="version", version=f"kanref {kanref.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    fit = commands.add_parser("fit", help="train on a CSV file", epilog=FIT_EXAMPLES, formatter_class=raw)
+    fit.add_argument("data", metavar="DATA.csv")
+    fit.add_argument("--target", required=True, metavar="NAME", help="the column to predict")
+    fit.add_argument("--task", choices=("auto", "regression", "classification"), default="auto")
+    fit.add_argument("--drop", type=_words, default=(), metavar="A,B", help="columns not to use")
+    shares = "shares of training, validation and test rows (default 0.7,0.15,0.15)"
+    fit.add_argument("--split", type=_numbers, metavar="A,B,C", help=shares)
+    levels = "nodes of the hidden levels, 0 for none (default: none and one level, the better is kept)"
+    fit.add_argument("--hidden", type=_hidden, metavar="5 or 5,3", help=levels)
+    fit.add_argument("--intervals", type=_counts, metavar="3,5,10", help="intervals of the grids, coarse to fine")
+    fit.add_argument("--degree", type=int, default=3, help="of the splines (default 3)")
+    fit.add_argument("--optimizer", choices=("lbfgs", "adam", "lm"), help="default: lbfgs, adam for large tables")
+    fit.add_argument("--steps", type=int, help="training steps on each grid")
+    _writing(fit, "kanref-out")
+    fit.set_defaults(run=_fit)
+
+    predict = commands.add_parser("predict", help="use a trained model", epilog=PREDICT_EXAMPLES, formatter_class=raw)
+    predict.add_argument("model", metavar="MODEL", help="a model file, or the folder that kanref fit wrote")
+    predict.add_argument("data", metavar="DATA.csv")
+    predict.add_argument("--out", metavar="FILE", help="default: stdout")
+    predict.add_argument("--overwrite", action="store_true", help="replace the file")
+    predict.set_defaults(run=_predict)
+
+    demo = commands.add_parser("demo", help="the same as fit, on data made on the spot")
+    _writing(demo, "kanref-demo")
+    demo.set_defaults(run=_demo, target="range", **{name: fit.get_default(name) for name in JOB})
+
+    check = commands.add_parser("check", help="test the gradients of networks of every kind")
+    check.add_argument("--seed", type=int, default=0, help="of the random networks (default 0)")
+    check.set_defaults(run=_check)
+
+    bench = commands.add_parser("bench", help="measure the speed, beside other libraries if given")
+    bench.add_argument("--peers", metavar="PYTHON", help="an interpreter that has the other libraries")
+    bench.add_argument("--cases", type=_words, metavar="A,B", help="only these")
+    bench.add_argument("--json", metavar="FILE", help="write all figures there")
+    bench.add_argument("--quick", action="store_true", help="fewer rounds")
+    bench.set_defaults(run=_bench)
+    return parser
+
+
+def _writing(parser, folder):
+    parser.add_argument("--out", default=folder, metavar="DIR", help=f"folder of the results (default {folder})")
+    parser.add_argument("--overwrite", action="store_true", help="replace results in that folder")
+    parser.add_argument("--seed", type=int, default=0, help="of splits and starting values (default 0)")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+
+
+def _words(text):
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _of(number, text, wanted):
+    try:
+        return tuple(number(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{wanted} separated by commas are expected, not {text!r}") from None
+
+
+def _numbers(text):
+    return _of(float, text, "numbers")
+
+
+def _counts(text):
+    return _of(int, text, "whole numbers")
+
+
+def _hidden(text):
+    counts = _counts(text)
+    if counts != (0,) and min(counts) < 1:
+        raise argparse.ArgumentTypeError(f"every level needs at least one node, and 0 alone means none, not {text!r}")
+    return () if counts == (0,) else counts
+
+
+# --------------------------------------------------------------------------------------------------------- commands
+
+
+def _fit(options):
+    with _results_folder(options) as folder:
+        return _job(options, options.data, folder)
+
+
+def _demo(options):
+    from kanref.tables import write_csv
+
+    say = _printer(options)
+    with _results_folder(options) as folder:
+        path = folder / "throws.csv"
+        names, columns = throws()
+        write_csv(path, names, columns)
+        say(f"{len(columns[0])} throws of a ball in {path}: how far do they go? The ranges were measured with an error")
+        say(f"of {NOISE} m, so no RMSE can be much lower. This is what `kanref fit {path} --target range` does:\n")
+        code = _job(options, path, folder)
+        say(f"\nThe functions that were learnt are drawn in {folder / 'edges.png'}. Go on with")
+        say(f"  kanref predict {folder} {path} | head")
+    return code
+
+
+def _job(options, source, folder):
+    """Read, prepare, train, write, telling about each; returns the exit code."""
+    from kanref import job
+    from kanref.tables import read_csv
+
+    say = _printer(options)
+    table = read_csv(source)
+    common = {"task": options.task, "drop": options.drop, "seed": options.seed}
+    prepared = job.prepare(table, options.target, fractions=options.split or job.FRACTIONS, **common)
+    say(job.overview(prepared) + "\n")
+    progress = not options.quiet and sys.stderr.isatty()
+    choices = {name: getattr(options, name) for name in ("hidden", "intervals", "degree", "steps", "optimizer")}
+    fitted = job.train(prepared, progress=progress, **choices)
+    if fitted.interrupted:
+        print("\nkanref: interrupted; what follows is the best so far", file=sys.stderr)
+    say(("\n" if progress else "") + job.networks(fitted) + "\n\n" + job.comparison(fitted))
+    written = job.write_results(fitted, folder)
+    say(f"\nwritten to {folder}")
+    say(job.aligned([(f"  {path.name}", what) for path, what in written.items()], 2))
+    return 130 if fitted.interrupted else 0
+
+
+def _predict(options):
+    import csv
+
+    from kanref import job
+    from kanref.model import Model
+    from kanref.tables import read_csv, write_csv
+
+    path = Path(options.model)
+    model = Model.load(path / "model.safetensors" if path.is_dir() else path)
+    if options.out and os.path.exists(options.out) and not options.overwrite:
+        raise FileExistsError(f"{options.out} exists; choose another file or add --overwrite")
+    predicted = job.predict_table(model, read_csv(options.data))
+    names, columns = list(predicted.columns), [column.tolist() for column in predicted.columns.values()]
+    if options.out:
+        write_csv(options.out, names, columns)
+    else:
+        csv.writer(sys.stdout, lineterminator="\n").writerows([names, *zip(*columns)])
+        sys.stdout.flush()
+    for note in predicted.notes:
+        print(f"kanref: note: {note}", file=sys.stderr)
+    if predicted.metrics:
+        shown = ", ".join(f"{job.FIGURES[name]} {job.cell(value)}" for name, value in predicted.metrics.items())
+        print(f"kanref: against the target in {options.data}: {shown}", file=sys.stderr)
+    return 0
+
+
+def _check(options):
+    from kanref import check
+
+    shown = sys.stderr.isatty()
+    say = (lambda done, total: print(f"\r{done} of {total} ", end="", file=sys.stderr, flush=True)) if shown else None
+    rows = check.run(options.seed, say)
+    if shown:
+        print("\r", end="", file=sys.stderr)
+    print(check.table(rows))
+    return 0 if all(row.passed for row in rows) else 1
+
+
+def _bench(options):
+    from kanref import bench
+
+    return bench.main(options.peers, options.cases, options.json, options.quick)
+
+
+def _printer(options):
+    return (lambda text: None) if options.quiet else lambda text: print(text, flush=True)
+
+
+@contextmanager
+def _results_folder(options):
+    """The folder, made before the work so that a bad place is found out before the work; removed again if empty."""
+    folder = Path(options.out)
+    if folder.is_dir() and any(folder.iterdir()) and not options.overwrite:
+        raise FileExistsError(f"the folder {folder} is not empty; choose another with --out, or add --overwrite")
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file, but a folder for the results is needed; choose another with --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # of a folder that holds something
+            folder.rmdir()
+
+
+# -------------------------------------------------------------------------------------------------------- demo data
+
+NOISE = 0.5
+
+
+def throws(rows=1200):
+    """Names and columns of a table of throws: speed (m/s), angle (degrees), height of the hand (m), kind of ball, hour
+    of the day (which does not matter), and the range (m).
+
+    R_0 = v cos a/g (v sin a + sqrt(v^2 sin^2 a + 2 g h)) without air, R = R_0/(1 + R_0/L) with a length L for each kind
+    of ball to stand for the air, and a measuring error of standard deviation `NOISE`. Some heights are missing. Always
+    the same.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(1)
+    v, a, h = rng.uniform(5, 30, rows), rng.uniform(10, 80, rows), rng.uniform(0.5, 2.5, rows)
+    ball, hour = rng.integers(0, 3, rows), rng.uniform(8, 18, rows)
+    across, up, g = v * np.cos(np.radians(a)), v * np.sin(np.radians(a)), 9.81
+    vacuum = across / g * (up + np.sqrt(up**2 + 2 * g * h))
+    distance = vacuum / (1 + vacuum / np.array([400.0, 150.0, 60.0])[ball]) + rng.normal(0, NOISE, rows)
+    height = [f"{value:.2f}" for value in h]
+    for row in rng.choice(rows, rows // 50, replace=False):
+        height[row] = ""
+    kind = np.array(["golf", "tennis", "foam"])[ball]
+    columns = [v.round(2), a.round(1), height, kind, hour.round(1), distance.round(2)]
+    return ["speed", "angle", "height", "ball", "hour", "range"], columns
+
+
+if __name__ == "__main__":
+    sys.exit(main())
