@@ -29,7 +29,7 @@ def clamped(degree, *inner):
         (TypeError, r"degree must be an integer, but it is 3.0 \(float\)", np.arange(8.0), 3.0),
         (ValueError, "degree 3 needs at least 8 knots for each input, but there are 7", np.arange(7.0), 3),
         (ValueError, "row 0 has 5 before 2; sort each row", np.array([0, 1, 5, 2]), 1),
-        (ValueError, "the domain of input 0 is empty: knots 1 and 2 are both 1", np.array([0.0, 1, 1, 2]), 1),
+        (ValueError, "the domain of input 0 is empty: knots 1 and 2 are 1", np.array([0.0, 1, 1, 2]), 1),
         (ValueError, r"knots must be finite, but knots\[0, 2\] is nan", np.array([0, 1, np.nan, 2]), 1),
         (TypeError, "knots must hold real numbers, but its dtype is complex128", np.arange(8) * 1j, 3),
         (ValueError, r"it has shape \(1, 1, 8\); use knots\[None\] for one input", np.arange(8.0)[None], 3),

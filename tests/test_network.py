@@ -260,7 +260,7 @@ def test_widths_that_make_no_sense(error, message, widths):
 @pytest.mark.parametrize(
     "error, message, options",
     [
-        (ValueError, "intervals must be from 1", {"intervals": 0}),
+        (ValueError, "intervals must be at least 1", {"intervals": 0}),
         (ValueError, "degree must be from 0 to 15, but it is 16", {"degree": 16}),
         (TypeError, "degree must be an integer, but it is '3'", {"degree": "3"}),
         (ValueError, "the domain must have finite low < high", {"domain": (1, -1)}),
@@ -273,6 +273,10 @@ def test_widths_that_make_no_sense(error, message, widths):
         (ValueError, "base must be one of 'silu', .*, but it is 'relu'", {"base": "relu"}),
         (ValueError, "first must be one of 'spline', 'linear', but it is 'dense'", {"first": "dense"}),
         (ValueError, "affine maps are named subnode_scale, .*, but got 'scale'", {"affine": ("scale",)}),
+        (ValueError, r"make about 1\.8e\+09 parameters; at most 2e\+08 are allowed", {"intervals": 2 * 10**8}),
+        (TypeError, "base must be the name of a base function, a Pointwise or None, but it is 3", {"base": 3}),
+        (ValueError, "normalise must be one of 'tanh', 'sigmoid', but it is 'relu'", {"normalise": "relu"}),
+        (TypeError, r"domain must be a pair of numbers \(low, high\), but it is 3", {"domain": 3}),
     ],
 )
 def test_builder_options_that_make_no_sense(error, message, options):
