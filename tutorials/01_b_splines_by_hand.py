@@ -197,7 +197,7 @@ def first_derivative(x, t, degree, order):
 # %%
 h = Fraction(1, 10)
 for point in (Fraction(9, 2), Fraction(6), Fraction(22, 3)):  # each more than 2 h away from all knots
-    f = lambda shift: np.array(first_bspline(point + shift, t, 3))  # noqa: B023
+    f = lambda shift, point=point: np.array(first_bspline(point + shift, t, 3))
     difference = (8 * (f(h) - f(-h)) - (f(2 * h) - f(-2 * h))) / (12 * h)
     assert list(difference) == first_derivative(point, t, 3, 1)
 

@@ -165,8 +165,9 @@ _, curves["L-BFGS, ours"] = my_lbfgs(objective, theta, 400)
 result = kanref.lbfgs(objective, theta, steps=400)
 curves["L-BFGS, kanref"] = result.history.value
 seen = []
-minimize(objective, theta, jac=True, method="L-BFGS-B", callback=lambda t: seen.append(objective(t)[0]),
-         options={"maxiter": 400, "ftol": 0, "gtol": 1e-12})  # fmt: skip
+watch = lambda t: seen.append(objective(t)[0])
+options = {"maxiter": 400, "ftol": 0, "gtol": 1e-12}
+minimize(objective, theta, jac=True, method="L-BFGS-B", callback=watch, options=options)
 curves["L-BFGS, SciPy"] = seen
 
 theirs = kanref.adam(objective, theta, steps=399, rate=0.001)
@@ -183,7 +184,7 @@ figure, axis = plt.subplots(figsize=(8, 3.6))
 for (name, values), colour in zip(curves.items(), ("#e8c98b", GOLD, RED, BLUE, GREEN)):
     axis.semilogy(np.sqrt(values), color=colour, lw=1.8, label=name)
 axis.set(title="the same objective, five runs", xlabel="steps", ylabel="root mean squared error")
-axis.legend(fontsize=8, loc="upper right", bbox_to_anchor=(1, 0.95))
+axis.legend(fontsize=8, loc="center right", bbox_to_anchor=(1, 0.35))
 plt.show()
 
 # %% [markdown]
