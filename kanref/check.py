@@ -749,6 +749,6 @@ def table(rows):
     verdict = "all passed" if passed == len(rows) else f"{len(rows) - passed} FAILED"
     return "\n".join(
         [text[0], rule, *text[1:-1], rule, text[-1]]
-        + [f"B-splines and three derivatives against 50 digits, largest error in ulps by degree: {ulps}"]
+        + [f"bounds of the error of B-splines and three derivatives against 50 digits, ulps by degree: {ulps}"]
         + [f"{len(rows)} lines, {verdict}; largest complex-step error {worst:.1e}"]
     )

@@ -24,6 +24,7 @@ TASKS = {
     "binary": objectives.logistic,
 }
 OPTIMIZERS = ("lbfgs", "adam", "lm")
+REFIT_SAMPLES = 5000  # samples that a new grid is fitted to on the way from coarse to fine
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +153,7 @@ class Model:
         for G in [None] if intervals is None else intervals:
             try:
                 if G is not None:
-                    model = model.refine(G, X)
+                    model = model.refine(G, X[:: -(-len(X) // REFIT_SAMPLES)])
                 watch = _Watch(model, held_out, patience, callback, steps, progress, batch and len(X) // batch)
                 model = model._run(X, y, optimizer, steps, batch, rate, seconds, seed, watch)
             except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from functools import wraps
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from kanref import arrays as border
 from kanref.bases import BSpline
@@ -18,6 +18,8 @@ from kanref.bases import BSpline
 BLUE, VERMILLION, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#E69F00", "#009E73", "#8C8C8C"
 MAX_SHOWN = 12  # rows and columns of a grid of edges
 WRAP = 6  # columns of edges that all lead to one output
+CELL, LEFT, MIN_WIDTH = 1.3, 0.68, 5.5  # inches: of panels of edges with their gap, the margin, and a figure's least
+HEAD, FOOT, FLAT, TALL = 0.62, 0.36, 0.82, 1.48  # heights: of a layer's title, below it, of panels in rows, of wrapped ones
 MAX_SAMPLES = 4000  # points in a scatter
 MAX_KNOTS = 50  # ticks that can still be told apart
 MAX_LEVELS = 5  # distinct values up to which an input is marked by dots
@@ -128,21 +130,19 @@ def edges(model, X, names=None, layer=None, outputs=None, ranges=None):
     if ranges.shape != (net.inputs, 2):
         raise ValueError(f"ranges must have shape ({net.inputs}, 2), but it has shape {ranges.shape}")
     x_of = net.activations(model.theta, X[:: -(-len(X) // MAX_SAMPLES)])
-    sizes = [(min(net.layers[l].sums, MAX_SHOWN), min(net.layers[l].inputs, MAX_SHOWN)) for l in layers]
-    wrap = max(WRAP, *(P for Q, P in sizes if Q > 1), 0)
-    sizes = [(Q, P) if Q > 1 else (-(-P // wrap), min(P, wrap)) for Q, P in sizes]
-    columns = max(P for _, P in sizes)
-    heights = [0.8 * rows + 0.9 for rows, _ in sizes]
-    figure = Figure(figsize=(max(5.5, 1.3 * columns + 0.9), sum(heights)), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.03, w_pad=0.03)
-    subfigures = figure.subfigures(len(sizes), 1, height_ratios=heights, squeeze=False)[:, 0]
-    for l, (rows, _), part in zip(layers, sizes, subfigures):
+    parts = [_Panels(model, l, x_of[l], ranges if l == 0 else None) for l in layers]
+    wrap = max(WRAP, *(len(part.columns) for part in parts if len(part.rows) > 1), 0)
+    columns = max(part.shape(wrap)[1] for part in parts)
+    cell = max(CELL, (MIN_WIDTH - LEFT) / columns)
+    width, height = LEFT + cell * columns, sum(part.height(wrap) for part in parts)
+    figure, top = Figure(figsize=(width, height)), height
+    for l, part in zip(layers, parts):
         nodes = net.layers[l].nodes
         above = outputs if l == len(net.layers) - 1 and not nodes else None
         above = _names(above, "outputs", net.layers[l].sums, "sum " if nodes else "node ")
         below = names if l == 0 else _names(None, "names", net.layers[l].inputs, "node ")
-        panels = _Panels(model, l, x_of[l], ranges if l == 0 else None)
-        panels.draw(part, part.subplots(rows, columns, sharey=True, squeeze=False), below, above)
+        part.draw(figure, top, cell, wrap, below, above)
+        top -= part.height(wrap)
     return figure
 
 
@@ -180,35 +180,50 @@ class _Panels:
         start, stop = x.min(0), x.max(0)
         if self.basis is not None:
             start, stop = np.minimum(start, self.basis.domain[:, 0]), np.maximum(stop, self.basis.domain[:, 1])
+        start, stop = np.where(start < stop, [start, stop], [start - 1, stop + 1])
         self.points = np.linspace(start, stop, 201).astype(x.dtype)
         self.curves = model.net.edges(model.theta, l, self.points) - self.means
 
-    def draw(self, figure, axes, below, above):
-        """Panels for the shown edges into a grid of axes; `below` and `above` name the layer's inputs and sums."""
-        Q, P = self.strength.shape
-        rows, columns, wrap = self.rows, self.columns, axes.shape[1]
-        used = set()
-        for r, q in enumerate(rows):
-            for c, p in enumerate(columns):
-                at = divmod(c, wrap) if len(rows) == 1 else (r, c)
-                used.add(at)
-                ax = axes[at]
-                self._panel(ax, q, p)
-                if len(rows) == 1 or r == 0:
-                    ax.set_title(_short(below[p]), parse_math=False, pad=3)
-                if at[1] == 0:
-                    ax.set_ylabel(_short(above[q]), parse_math=False)
-                if 1 < len(rows) != r + 1:
-                    ax.tick_params(labelbottom=False)
-        for at in set(np.ndindex(axes.shape)) - used:
-            axes[at].remove()
-        kind = "sum" if self.layer.nodes else "node"
-        title = f"Layer {self.l + 1}: from {P} {_plural('input', P)} to {Q} {_plural(kind, Q)}"
-        if (len(rows), len(columns)) != (Q, P):
-            title += f"; of {Q} x {P} edges the {len(rows)} x {len(columns)} with the largest standard deviation"
-        figure.suptitle(title, fontsize=10.5)
+    @property
+    def wrapped(self):
+        """Whether the panels belong to one sum, and may be put into several rows."""
+        return len(self.rows) == 1
 
-    def _panel(self, ax, q, p):
+    def shape(self, wrap):
+        """Rows and columns of panels, where at most `wrap` of one sum stand side by side."""
+        Q, P = len(self.rows), len(self.columns)
+        return (-(-P // wrap), min(P, wrap)) if self.wrapped else (Q, P)
+
+    def height(self, wrap):
+        """In inches."""
+        return HEAD + self.shape(wrap)[0] * (TALL if self.wrapped else FLAT) + (0 if self.wrapped else FOOT)
+
+    def draw(self, figure, top, cell, wrap, below, above):
+        """Panels below `top`, in cells of a width, both in inches; `below` and `above` name the layer's inputs and sums.
+
+        Places are computed here, as matplotlib's own layout takes minutes for hundreds of panels.
+        """
+        (W, H), (Q, P) = figure.get_size_inches(), self.strength.shape
+        last = self.shape(wrap)[0] - 1
+        step, tall = (TALL, TALL - 0.48) if self.wrapped else (FLAT, FLAT - 0.14)
+        for k, q in enumerate(self.rows):
+            for c, p in enumerate(self.columns):
+                row, column = divmod(c, wrap) if self.wrapped else (k, c)
+                left, bottom = LEFT + column * cell, top - HEAD - row * step - tall
+                ax = figure.add_axes([left / W, bottom / H, (cell - 0.2) / W, tall / H])
+                self._panel(ax, q, p, self.wrapped or row == last, column == 0)
+                if row == 0 or self.wrapped:
+                    ax.set_title(_short(below[p]), parse_math=False, pad=4)
+                if column == 0:
+                    ax.set_ylabel(_short(above[q]), parse_math=False)
+                    ax.yaxis.set_label_coords(-0.4 / (cell - 0.2), 0.5)
+        title = f"Layer {self.l + 1}: from {P} {_plural('input', P)} to {Q} "
+        title += _plural("sum" if self.layer.nodes else "node", Q)
+        if (len(self.rows), len(self.columns)) != (Q, P):
+            title += f"; of {Q} x {P} edges the {len(self.rows)} x {len(self.columns)} with the largest standard deviation"
+        figure.text(0.5, (top - 0.24) / H, title, fontsize=10.5, ha="center")
+
+    def _panel(self, ax, q, p, x_axis, y_axis):
         scale = lambda x: x
         if self.ranges is not None:
             low, high = self.ranges[p]
@@ -231,13 +246,13 @@ class _Panels:
         if self.basis is not None and not discrete:
             ends = scale(self.basis.domain[p])
             if self.basis.intervals <= MAX_KNOTS:
-                knots = self.basis.knots[p, self.basis.degree : self.basis.size + 1]
-                ax.xaxis.set_minor_locator(FixedLocator(scale(knots)))
-        ax.xaxis.set_major_locator(FixedLocator(ends))
+                knots = scale(self.basis.knots[p, self.basis.degree : self.basis.size + 1])
+                ends, at = knots[[0, -1]], ax.get_xaxis_transform()
+                ax.plot(knots, np.zeros(len(knots)), "|", color="#555555", ms=4, mew=0.6, transform=at, clip_on=False)
+        ax.set_xticks(ends if x_axis else ())
+        ax.set_yticks(()) if not y_axis else ax.yaxis.set_major_locator(MaxNLocator(3))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}".replace("-", "\N{MINUS SIGN}")))
-        ax.yaxis.set_major_locator(MaxNLocator(3))
-        ax.tick_params(which="major", labelsize=7, length=3.5, pad=2)
-        ax.tick_params(which="minor", length=2, width=0.5)
+        ax.tick_params(labelsize=7, length=3.5, pad=2)
 
 
 def _plural(word, count):

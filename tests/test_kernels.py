@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from kanref import bases, jets, spec, terms
+from kanref import bases, jets, narrow, spec, terms
 from kanref.bases import BSpline
 from kanref.check import ULPS, UNIFORM_ULPS, check_adjoint, relative
 from kanref.kernels import spline_layer as kernel
+from kanref.network import KAN, spline_layer
 
 ULP = {np.float64: 2.0**-52, np.float32: 2.0**-23}
 
@@ -198,8 +199,8 @@ def test_fused_and_generic_path_agree(degree, base, D, Q):
 
 @every_kernel
 @pytest.mark.parametrize(("D", "Q"), [(0, 1), (0, 5), (2, 3), (2, 4)])
-@pytest.mark.parametrize("N", [513, 1030])
-def test_fused_and_generic_path_agree_beyond_a_tile(degree, base, D, Q, N):
+@pytest.mark.parametrize("N", [kernel.BLOCK - 1, kernel.BLOCK, kernel.BLOCK + 1, kernel.TILE + 1, 1030])
+def test_fused_and_generic_path_agree_beyond_a_block(degree, base, D, Q, N):
     assert_paths_agree(*problem(N, 3, Q, D, degree, base, [degree, D, Q, N]))
 
 
@@ -242,6 +243,48 @@ def test_nan_stays_with_its_sample(outside, base, D, Q):
         assert_array_equal(z_bar_nan[:, 66, 1 - p], z_bar[:, 66, 1 - p])
 
 
+# ------------------------------------------------------------------------------------------- narrow against layered
+
+
+def narrow_problem(widths, N, base="silu", outside="zero", seed=11):
+    """A network whose knots are uneven but for the first input of each layer, theta, x, y."""
+    rng = np.random.default_rng(seed)
+    layers = []
+    for P, Q in zip(widths, widths[1:]):
+        basis = problem(1, P, Q, 0, 3, False, seed + P, outside)[0]
+        layers.append(spline_layer(P, Q, basis, base=base))
+    net = KAN(tuple(layers))
+    return net, 0.5 * rng.normal(size=net.size), rng.normal(size=(N, widths[0])), rng.normal(size=(N, widths[-1]))
+
+
+def layered_squared_error(net, theta, x, y):
+    f, tape = net.forward(theta, x[None])
+    r = f[0] - y
+    return np.vdot(r, r) / r.size, net.pullback(theta, tape, 2 / r.size * r[None])[0]
+
+
+@pytest.mark.parametrize("base", ["silu", None])
+@pytest.mark.parametrize("widths", [(1, 1), (2, 5, 1), (3, 3), (4, 9, 2, 3), (1, 17, 1)], ids=str)
+def test_narrow_and_layered_squared_error_agree(widths, base):
+    sizes = {1, 63, 64, 65, kernel.PART - 1, kernel.PART, kernel.PART + 1, narrow.PART + 1, 1030}
+    for N, outside in zip(sorted(sizes), 3 * ("zero", "linear", "clamp")):
+        net, theta, x, y = narrow_problem(widths, N, base, outside)
+        assert net._narrow is not None
+        (value, gradient), (by_layers, exact) = net.squared_error(theta, x, y), layered_squared_error(net, theta, x, y)
+        assert_allclose(value, by_layers, rtol=1e-13)
+        assert relative(gradient, exact) <= 1e-13
+
+
+@pytest.mark.parametrize("base", ["silu", None])
+def test_a_narrow_network_that_has_diverged_says_so(base):
+    """Numbers that overflowed index nothing: the value is not finite, and the process lives."""
+    net, theta, x, y = narrow_problem((2, 5, 1), 70, base)
+    x[66] = np.nan
+    assert np.isnan(net.squared_error(theta, x, y)[0])
+    for bad in (np.nan, np.inf):
+        assert not np.isfinite(net.squared_error(np.full_like(theta, bad), x[:66], y[:66])[0])
+
+
 # -------------------------------------------------------------------------------------------------- threads and splits
 
 
@@ -254,8 +297,14 @@ every_split = pytest.mark.parametrize("size", SPLITS.values(), ids=SPLITS)
 
 
 def results(size):
+    """y, W_bar, V_bar, z_bar."""
     basis, z, W, V, y_bar = problem(*size, 3, True, 9)
     return terms.spline_forward(basis, z, W, V), *terms.spline_pullback(basis, z, W, V, y_bar)
+
+
+def squared_error():
+    net, *arguments = narrow_problem((2, 5, 1), 4000)
+    return net.squared_error(*arguments)
 
 
 @every_split
@@ -274,18 +323,27 @@ def test_splits_agree_with_one_thread_of_work(size, monkeypatch):
         assert_allclose(a, b, rtol=0, atol=1e-13 * np.abs(b).max())
 
 
+def test_a_split_squared_error_agrees_with_the_whole(monkeypatch):
+    value, gradient = squared_error()
+    monkeypatch.setattr(narrow, "PARALLEL_WORK", np.inf)
+    whole, gradient_of_whole = squared_error()
+    assert value != whole or not np.array_equal(gradient, gradient_of_whole)  # it was split
+    assert_allclose(value, whole, rtol=1e-13)
+    assert relative(gradient, gradient_of_whole) <= 1e-13
+
+
 def test_two_threads_give_the_bits_of_one():
     """In a process of its own, because the number of threads is fixed when Numba starts."""
     code = """
 import numba, numpy as np, pathlib, sys
 sys.path.insert(0, str(pathlib.Path(sys.argv[1])))
-from test_kernels import SPLITS, results
-for size in SPLITS.values():
+from test_kernels import SPLITS, results, squared_error
+for job in (squared_error, *(lambda size=size: results(size) for size in SPLITS.values())):
     numba.set_num_threads(1)
-    one = results(size)
+    one = job()
     numba.set_num_threads(2)
     for _ in range(3):
-        assert all(np.array_equal(a, b) for a, b in zip(one, results(size))), size
+        assert all(np.array_equal(a, b) for a, b in zip(one, job()))
 print(numba.get_num_threads(), "threads agree")
 """
     here = os.path.dirname(os.path.abspath(__file__))
