@@ -275,7 +275,8 @@ def silu_table(x, B, order, s):
     would not be).
     """
     for n in range(B):
-        w = -min(max(x[n], -700.0), 700.0)
+        c = min(max(x[n], -700.0), 700.0)  # beyond, e^x is nothing beside 1, and c in its place as good as x
+        w = -c
         k = np.floor(w * 1.4426950408889634 + 0.5)
         r = (w - k * 6.93147180369123816490e-01) - k * 1.90821492927058770002e-10
         e = 1.0 / 6227020800.0
@@ -294,16 +295,16 @@ def silu_table(x, B, order, s):
         e = e * r + 1.0
         power = np.int64((np.int64(k) + 1023) << 52).view(np.float64)  # 2^k, written into the exponent
         sigma = 1.0 / (1.0 + e * power)
-        s[0, n] = x[n] * sigma
+        s[0, n] = max(x[n], -700.0) * sigma
         if order >= 1:
             rest = e * power * sigma  # 1 - sigma = sigma(-x) without cancellation
             slope = sigma * rest
-            s[1, n] = sigma + x[n] * slope
+            s[1, n] = sigma + c * slope
             if order >= 2:
                 second = slope * (rest - sigma)
-                s[2, n] = 2.0 * slope + x[n] * second
+                s[2, n] = 2.0 * slope + c * second
                 if order >= 3:
-                    s[3, n] = 3.0 * second + x[n] * slope * (1.0 - 6.0 * slope)
+                    s[3, n] = 3.0 * second + c * slope * (1.0 - 6.0 * slope)
 
 
 # --------------------------------------------------------------------------------------- mixing in blocks and scratch
