@@ -35,7 +35,7 @@ def test_pictures_exist():
 def test_every_command_and_option_in_the_readme_exists():
     from kanref import cli
 
-    parser = cli.parser()
+    parser = cli._parser()
     for line in re.findall(r"^(?:\.venv/bin/)?kanref (.*)$", README.read_text(), re.MULTILINE):
         words = [word for word in line.split("#")[0].split() if word]
         with contextlib.redirect_stderr(io.StringIO()) as complaint:
