@@ -201,7 +201,14 @@ def bench(case, peers, rounds, progress=lambda text: None):
             continue
         found[name] = {"deviation": off}
         runs[name] = []
-    first = {name: peers.ask(do="time", peer=name, repeat=1)["seconds"][0] for name in runs}
+    first = {}
+    for name in list(runs):
+        answer = peers.ask(do="time", peer=name, repeat=1)
+        if "error" in answer:
+            found[name] = {"error": answer["error"].splitlines()[0]}
+            del runs[name]
+        else:
+            first[name] = answer["seconds"][0]
     slow = {name for name, seconds in first.items() if seconds > SLOW}
     runs |= {name: [first[name]] for name in slow}
     repeat = lambda seconds: int(min(max(0.1 / max(seconds, 1e-6), 1), 200))

@@ -1,4 +1,4 @@
-"""The command line: `kanref fit | predict | demo | check | bench`.
+"""The command line: `kanref fit | predict | demo | check | reproduce | bench`.
 
 Exit codes: 0 done; 1 a check failed; 2 the input or the arguments cannot be used (one line on stderr says why); 130
 ended by Ctrl-C, after the best so far was written if there was any. Results go to stdout, remarks and bars to stderr.
@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import kanref
+from kanref.papers import EXPERIMENTS
 
 EXAMPLES = """\
 examples:
@@ -100,6 +101,13 @@ def _parser():
     check.add_argument("--seed", type=int, default=0, help="of the random networks (default 0)")
     check.set_defaults(run=_check)
 
+    reproduce = commands.add_parser("reproduce", help="the papers' tables and figures, beside their numbers")
+    reproduce.add_argument("name", metavar="NAME", choices=tuple(EXPERIMENTS), help=", ".join(EXPERIMENTS))
+    reproduce.add_argument("--out", default="kanref-reproduce", metavar="DIR", help="default kanref-reproduce; resumes there")
+    reproduce.add_argument("--short", action="store_true", help="one seed, coarse grids")
+    reproduce.add_argument("--quiet", action="store_true", help="no progress bars")
+    reproduce.set_defaults(run=_reproduce)
+
     bench = commands.add_parser("bench", help="measure the speed, beside other libraries if given")
     bench.add_argument("--peers", metavar="PYTHON", help="an interpreter that has the other libraries")
     bench.add_argument("--cases", type=_words, metavar="A,B", help="only these")
@@ -107,6 +115,16 @@ def _parser():
     bench.add_argument("--quick", action="store_true", help="fewer rounds")
     bench.set_defaults(run=_bench)
     return parser
+
+
+def _reproduce(options):
+    from importlib import import_module
+
+    os.makedirs(options.out, exist_ok=True)
+    progress = False if options.quiet else None
+    print(import_module(f"kanref.papers.{options.name}").run(options.out, progress, options.short))
+    print(f"written: {options.out}/{options.name}.json and .png", file=sys.stderr)
+    return 0
 
 
 def _writing(parser, folder):

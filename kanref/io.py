@@ -2,8 +2,8 @@
 
     tensors     every trained array under its public name and layout ("0.spline.W": (out, in, basis)), and the constants
                 of the structure (knots, masks, fixed weights) under "structure.<number>"
-    metadata    "kanref": JSON of the format number, the version of kanref, the structure, and what the caller adds as
-                `extra`; "sha256": of that text and all tensors, so that damage does not go unnoticed
+    metadata    {"kanref": JSON}: format number, version of kanref, structure, what the caller adds as `extra`, and the
+                SHA-256 of all this and the tensors, so that no damage goes unnoticed
 
 so that any safetensors reader can use the numbers. Writing is atomic: the file appears whole or not at all.
 """
@@ -91,15 +91,15 @@ def save_network(path, net, theta, extra=None):
     structure = encode(net, constants)
     views = net.split(theta)
     tensors = {name: np.ascontiguousarray(a) for name, a in {**views, **constants}.items()}
-    text = json.dumps(
-        {"format": FORMAT, "version": kanref.__version__, "structure": structure, "extra": extra or {}}, allow_nan=False
-    )
-    write_atomically(path, save(tensors, {"kanref": text, "sha256": digest(text, tensors)}))
+    header = {"format": FORMAT, "version": kanref.__version__, "structure": structure, "extra": extra or {}}
+    header["sha256"] = digest(header, tensors)
+    write_atomically(path, save(tensors, {"kanref": json.dumps(header)}))
 
 
-def digest(text, tensors):
-    """SHA-256 of the description and the tensors in the order of their names, in hexadecimal."""
-    sha = hashlib.sha256(text.encode())
+def digest(header, tensors):
+    """SHA-256 of a header, but for its own "sha256", and of the tensors in the order of their names; hexadecimal."""
+    told = {key: value for key, value in header.items() if key != "sha256"}
+    sha = hashlib.sha256(json.dumps(told, allow_nan=False, sort_keys=True).encode())
     for name in sorted(tensors):
         a = tensors[name]
         sha.update(f"{name} {a.dtype.str} {a.shape}".encode())
@@ -149,9 +149,11 @@ def load_network(path, functions=None):
         number = header["format"]
         if number > FORMAT:
             raise FileError(f"{path} has format {number}, but this kanref reads up to {FORMAT}; update kanref")
-        if metadata["sha256"] != digest(metadata["kanref"], tensors):
+        if header["sha256"] != digest(header, tensors):
             raise FileError(f"{path} is damaged: its check sum does not fit its contents; copy or save it again")
         net = decode(header["structure"], tensors, {**BASE_FUNCTIONS, **(functions or {})})
+        if not isinstance(net, KAN):
+            raise FileError(f"{path} is damaged: it holds no network, but {type(net).__name__}")
         dtype = tensors[next(iter(net.layout))].dtype if net.layout else np.float64
         theta = net.join({name: tensors[name] for name in net.layout}).astype(dtype, copy=False)
         extra = header["extra"]
@@ -161,8 +163,6 @@ def load_network(path, functions=None):
         raise FileError(
             f"{path} is damaged: its structure cannot be rebuilt ({type(error).__name__}: {error})"
         ) from None
-    if not isinstance(net, KAN) or not np.isfinite(theta).all():
-        raise FileError(f"{path} is damaged: it holds no network with finite parameters")
     return net, theta, extra
 
 

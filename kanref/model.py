@@ -314,7 +314,9 @@ class Model:
         h = self.history
         lines = [repr(self.net), f"task: {self.task}, precision: {self.theta.dtype}"]
         if len(h):
-            lines.append(f"trained: {len(h.reasons)} runs, {len(h)} steps, loss {h.loss[0]:.3e} -> {h.loss[-1]:.3e}")
+            runs = len(h.reasons)
+            steps = f"{runs} run{'s' * (runs > 1)}, {len(h) - runs} steps"
+            lines.append(f"trained: {steps}, loss {h.loss[0]:.3e} -> {h.loss[-1]:.3e}")
             lines.append(f"last run: {h.reasons[-1]}")
         return "\n".join(lines)
 
@@ -340,7 +342,7 @@ class _Watch:
         if self.progress:
             from tqdm import tqdm
 
-            form = "{desc:<14}  {bar:16} {n_fmt:>5}/{total_fmt} steps  {elapsed}{postfix}"
+            form = "{desc}  {bar:14} {n_fmt:>5}/{total_fmt} steps  {elapsed}{postfix}"
             self.bar = tqdm(total=self.steps, desc=self.label, bar_format=form, dynamic_ncols=True)
         return self
 
@@ -352,12 +354,12 @@ class _Watch:
         validation = np.nan
         if self.validate is not None and (state.step % self.every == 0 or state.step == self.steps):
             validation = self.validate(state.theta)
-            self.shown["validation"] = f"{validation:.3e}"
+            self.shown["validation"] = f"{validation:.2e}"
             if validation < self.lowest:
                 self.best, self.lowest, self.found = state.theta, validation, state.step
         self.rows.append((state.value, validation, state.rate, state.seconds))
         if self.bar is not None:
-            shown = {"loss": f"{state.value:.3e}", "rate": f"{state.rate:.1e}", **self.shown}
+            shown = {"loss": f"{state.value:.2e}", **self.shown, "rate": f"{state.rate:.1e}"}
             self.bar.set_postfix(shown, refresh=False)
             self.bar.update(state.step - self.bar.n)
         stop = self.callback is not None and self.callback(state)
@@ -378,4 +380,4 @@ def _grid(net):
     """The numbers of intervals in a network, in words."""
     bases = [term.basis for layer in net.layers for term in layer.terms.values()]
     numbers = sorted({basis.intervals for basis in bases if isinstance(basis, BSpline)})
-    return f"{', '.join(map(str, numbers))} intervals" if numbers else ""
+    return f"{', '.join(f'{number:>2}' for number in numbers)} intervals" if numbers else " " * 12

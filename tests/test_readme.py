@@ -43,3 +43,16 @@ def test_every_command_and_option_in_the_readme_exists():
                 parser.parse_args(words)
             except SystemExit as stop:
                 assert stop.code == 0, f"kanref {line}: {complaint.getvalue()}"
+
+
+def test_the_table_of_ulps_is_the_one_that_is_tested():
+    from kanref.check import ULPS
+
+    rows = block_of_table("<!-- ulps")
+    assert {int(degree): int(bound) for degree, bound in zip(rows[0], rows[1], strict=True)} == ULPS
+
+
+def block_of_table(after):
+    """Cells of the first and third line of the table after some text, without the first column."""
+    lines = [line for line in README.read_text().split(after, 1)[1].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in lines[k].strip("|").split("|")[1:]] for k in (0, 2)]
