@@ -16,7 +16,7 @@ from kanref.weights import Full
 
 MOST_INPUTS = 32  # of all layers together: what keeps the tables of a block in the second-level cache
 PART = 512  # samples to a unit of parallel work
-PARALLEL_WORK = 30_000  # multiply-adds from which a second thread pays
+PARALLEL_WORK = 30_000  # multiply-adds from which a second thread pays for its start
 
 
 @dataclass(frozen=True, eq=False)

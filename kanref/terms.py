@@ -26,7 +26,7 @@ from kanref.kernels import mix as local
 from kanref.kernels import spline_layer as kernel
 from kanref.weights import Weights
 
-PARALLEL_WORK = 400_000  # multiply-adds from which a second thread pays for its start (measured: about 50 microseconds)
+PARALLEL_WORK = 50_000  # multiply-adds, about 20 microseconds, from which a second thread pays for its start
 PART = 512  # samples to a unit of parallel work
 MAX_PARTS = 32  # units of a pullback, each with weights of its own
 MANY_INPUTS = 8  # from here on the units of a pullback are inputs, which own their weights

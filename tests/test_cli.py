@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -144,7 +145,7 @@ def test_baselines_are_the_mean_and_least_squares_on_the_training_rows(results, 
     for part, rows in prepared.splits.items():
         told = results.report["metrics"]
         assert_allclose(told["constant"][part]["rmse"], np.sqrt(np.mean((y[rows] - y_train.mean()) ** 2)), rtol=1e-9)
-        assert_allclose(told["linear"][part]["mae"], np.abs(y[rows] - (design @ np.linalg.pinv(design[train]) @ y[train])[rows]).mean(), rtol=1e-8)  # fmt: skip
+        assert_allclose(told["linear"][part]["mae"], np.abs(y - linear)[rows].mean(), rtol=1e-8)
         assert_allclose(told["linear"][part]["rmse"], np.sqrt(np.mean((y - linear)[rows] ** 2)), rtol=1e-8)
 
 
@@ -271,7 +272,7 @@ REFUSED = [
     (["fit", "numbers.csv", "--target", "Y"], "target 'Y' is not a column; the closest is 'y'"),
     (["fit", "numbers.csv", "--target", "y", "--drop", "c"], "drop 'c' is not a column"),
     (["fit", "numbers.csv", "--target", "id"], "more than 50; mend it"),
-    (["fit", "three.csv", "--target", "level", "--task", "regression"], "'low' is not a number"),
+    (["fit", "three.csv", "--target", "level", "--task", "regression"], "'top' is not a number"),
     (["fit", "tiny.csv", "--target", "y"], "only 12 rows have a target 'y'.*need at least 20; give more rows"),
     (["fit", "numbers.csv", "--target", "y", "--split", "0.5,0.5"], "fractions must be three shares"),
     (["fit", "numbers.csv", "--target", "y", "--split", "0.5,0.4,0.3"], "fractions must be positive and add up to 1"),
@@ -298,9 +299,7 @@ def test_refusals_are_one_line_and_leave_nothing(tables, tmp_path, monkeypatch, 
     done = run(*arguments)
     assert done.code == 2
     assert done.err.startswith("kanref: error: ") and done.err.count("\n") == 1
-    assert pytest.raises(ValueError, match=message).match is not None  # compiled below
-    with pytest.raises(ValueError, match=message):
-        raise ValueError(done.err)
+    assert re.search(message, done.err)
     assert sorted(tables.iterdir()) == before and list(tmp_path.iterdir()) == []
 
 
@@ -459,7 +458,7 @@ def test_networks_and_grids_stay_below_the_data(tmp_path, rows, inputs):
         assert other["widths"][1] <= min(2 * inputs + 1, 10)
         assert count(other["widths"], 3) <= values / 2
         assert all(count(other["widths"], run["intervals"]) <= values for run in other["runs"])
-    assert len(others) == (inputs != 60)
+    assert len(others) == (count([inputs, 1, 1], 3) <= values / 2)
     lowest = [candidate["validation"] for candidate in fitted.candidates]
     assert fitted.chosen == int(np.argmin(lowest))
     assert fitted.model.net.widths == tuple(fitted.candidates[fitted.chosen]["widths"])
@@ -484,9 +483,11 @@ def test_large_tables_are_learnt_in_minibatches(tmp_path, monkeypatch):
     monkeypatch.setattr(job, "LARGE", 600)
     rng = np.random.default_rng(3)
     X = rng.uniform(-1, 1, (900, 2))
-    fitted = job.fit_table(table_of(tmp_path, X, X[:, 0] * X[:, 1]), "y", intervals=(3,), hidden=(3,))
-    assert fitted.settings["optimizer"] == "adam" and fitted.settings["batch"] == 256
-    assert fitted.settings["steps"] == 20 * (630 // 256)
+    prepared = job.prepare(table_of(tmp_path, X, X[:, 0] * X[:, 1]), "y")
+    fitted = job.train(prepared, hidden=(3,), intervals=(3,))
+    assert fitted.settings == {"degree": 3, "optimizer": "adam", "steps": 40, "patience": None, "batch": 256}
+    assert job.train(prepared, hidden=(), intervals=(3,), steps=1, optimizer="lbfgs").settings["batch"] is None
+    fitted = job.train(prepared, hidden=(3,), intervals=(3,), steps=800)
     test = {name: part["test"]["rmse"] for name, part in fitted.metrics.items()}
     assert test["kan"] < 0.5 * test["linear"]
 
