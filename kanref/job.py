@@ -503,7 +503,7 @@ def _draw(fitted):
     p, s = fitted.prepared, fitted.schema
     numeric = {c.name: (c.low, c.high) for c in s.columns if c.kind == "numeric" and c.low < c.high}
     ranges = [numeric.get(name, (-1, 1)) for name in s.feature_names]
-    outputs = [f"P({label})" for label in s.labels] if p.outputs > 1 else [s.target]
+    outputs = list(s.labels)[-p.outputs :] or [s.target]  # one score for two classes speaks for the second
     labelled = p.data.rows
     true, predicted = fitted.predictions["true"][labelled], fitted.predictions["predicted"][labelled]
     if p.task == "regression":

@@ -10,7 +10,7 @@ from functools import wraps
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from kanref import arrays as border
 from kanref.bases import BSpline
@@ -75,10 +75,11 @@ def training(history, intervals=None):
     figure = Figure(figsize=(7.2, 3.9), layout="constrained")
     ax = figure.add_subplot()
     step, starts = np.arange(len(history)), np.searchsorted(history.run, np.arange(runs))
-    ax.plot(step, history.loss, color=BLUE, lw=1.6, label="training")
+    ax.plot(*_apart(step, history.loss, history.run), color=BLUE, lw=1.6, label="training")
     known = np.isfinite(history.validation)
     if known.any():
-        ax.plot(step[known], history.validation[known], color=VERMILLION, lw=1.6, label="validation")
+        line = _apart(step[known], history.validation[known], history.run[known])
+        ax.plot(*line, color=VERMILLION, lw=1.6, label="validation")
         best = np.nanargmin(history.validation)
         ring = {"ms": 7, "mfc": "white", "mec": VERMILLION, "mew": 1.6, "ls": ""}
         ax.plot(best, history.validation[best], "o", **ring, label=f"lowest, {history.validation[best]:.3g}")
@@ -89,10 +90,16 @@ def training(history, intervals=None):
     ax.set(xlabel="step", ylabel="loss", xlim=(0, max(1, len(history) - 1)), yscale="log")
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     ax.grid(axis="y", which="both", color="#EBEBEB", lw=0.6)
-    ax.legend(loc="upper right")
+    ax.legend(loc="best")
     seconds = sum(history.seconds[history.run == k].max() for k in range(runs))
     figure.suptitle(f"Training: {len(history) - runs} steps in {seconds:.2g} s", fontsize=10.5)
     return figure
+
+
+def _apart(x, y, run):
+    """x and y with a NaN between runs, where a line is interrupted."""
+    cuts = np.flatnonzero(np.diff(run)) + 1
+    return np.insert(x.astype(float), cuts, np.nan), np.insert(y, cuts, np.nan)
 
 
 def _label_runs(ax, starts, intervals):
@@ -251,8 +258,11 @@ class _Panels:
                 ax.plot(knots, np.zeros(len(knots)), "|", color="#555555", ms=4, mew=0.6, transform=at, clip_on=False)
         ax.set_xticks(ends if x_axis else ())
         ax.set_yticks(()) if not y_axis else ax.yaxis.set_major_locator(MaxNLocator(3))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}".replace("-", "\N{MINUS SIGN}")))
         ax.tick_params(labelsize=7, length=3.5, pad=2)
+        if x_axis:
+            told = [f"{end:.4g}".replace("-", "\N{MINUS SIGN}") for end in ends]
+            for text, side in zip(ax.set_xticklabels(told), ("left", "right")):
+                text.set_horizontalalignment(side)
 
 
 def _plural(word, count):

@@ -146,8 +146,8 @@ def spline_forward(basis, z, W, V):
     y = np.empty((M, N, Q), z.dtype)
     if M * N * P * Q * basis.window < PARALLEL_WORK:
         kernel.forward_part(0, N, *arguments, y)
-    else:  # whole tiles if there are enough of them, else smaller parts so that every thread has one
-        kernel.forward_parallel(PART if N >= 4 * PART else 64, *arguments, y)
+    else:  # a quarter of the samples at most, so that threads have something to share
+        kernel.forward_parallel(min(PART, max(64, -(-N // 4))), *arguments, y)
     return y
 
 

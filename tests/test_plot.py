@@ -66,8 +66,10 @@ def test_training_shows_every_step_of_both_losses():
     figure = drawn(plot.training(h, [4, 5, 8]))
     (ax,) = figure.axes
     lines = {line.get_label(): line for line in ax.lines}
-    assert_array_equal(lines["training"].get_ydata(), h.loss)
-    assert_array_equal(lines["validation"].get_ydata(), h.validation)
+    for label, values in (("training", h.loss), ("validation", h.validation)):
+        shown = lines[label].get_ydata()
+        assert_array_equal(shown[np.isfinite(shown)], values)
+        assert_array_equal(np.flatnonzero(np.isnan(shown)), [7, 15])  # the line stops where a run does
     best = h.validation.argmin()
     assert_array_equal(lines[f"lowest, {h.validation[best]:.3g}"].get_xydata(), [[best, h.validation[best]]])
     assert ax.get_yscale() == "log" and ax.get_xlabel() == "step"
