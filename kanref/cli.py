@@ -103,7 +103,9 @@ def _parser():
 
     reproduce = commands.add_parser("reproduce", help="the papers' tables and figures, beside their numbers")
     reproduce.add_argument("name", metavar="NAME", choices=tuple(EXPERIMENTS), help=", ".join(EXPERIMENTS))
-    reproduce.add_argument("--out", default="kanref-reproduce", metavar="DIR", help="default kanref-reproduce; resumes there")
+    reproduce.add_argument(
+        "--out", default="kanref-reproduce", metavar="DIR", help="default kanref-reproduce; resumes there"
+    )
     reproduce.add_argument("--short", action="store_true", help="one seed, coarse grids")
     reproduce.add_argument("--quiet", action="store_true", help="no progress bars")
     reproduce.set_defaults(run=_reproduce)

@@ -421,7 +421,9 @@ def cell(figure):
 
 def _first(texts, count=8):
     """The first of many, and how many more there are."""
-    return texts if len(texts) <= count else [*texts[: count - 1], f"... and {len(texts) - count + 1} more, in metrics.json"]
+    if len(texts) <= count:
+        return texts
+    return [*texts[: count - 1], f"... and {len(texts) - count + 1} more, in metrics.json"]
 
 
 def overview(prepared):

@@ -19,7 +19,7 @@ BLUE, VERMILLION, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#E69F00", "#009E7
 MAX_SHOWN = 12  # rows and columns of a grid of edges
 WRAP = 6  # columns of edges that all lead to one output
 CELL, LEFT, MIN_WIDTH = 1.3, 0.68, 5.5  # inches: of panels of edges with their gap, the margin, and a figure's least
-HEAD, FOOT, FLAT, TALL = 0.62, 0.36, 0.82, 1.48  # heights: of a layer's title, below it, of panels in rows, of wrapped ones
+HEAD, FOOT, FLAT, TALL = 0.62, 0.36, 0.82, 1.48  # heights: a layer's title, its foot, a row of panels, a wrapped row
 MAX_SAMPLES = 4000  # points in a scatter
 MAX_KNOTS = 50  # ticks that can still be told apart
 MAX_LEVELS = 5  # distinct values up to which an input is marked by dots
@@ -227,7 +227,8 @@ class _Panels:
         title = f"Layer {self.l + 1}: from {P} {_plural('input', P)} to {Q} "
         title += _plural("sum" if self.layer.nodes else "node", Q)
         if (len(self.rows), len(self.columns)) != (Q, P):
-            title += f"; of {Q} x {P} edges the {len(self.rows)} x {len(self.columns)} with the largest standard deviation"
+            shown = f"{len(self.rows)} x {len(self.columns)}"
+            title += f"; of {Q} x {P} edges the {shown} with the largest standard deviation"
         figure.text(0.5, (top - 0.24) / H, title, fontsize=10.5, ha="center")
 
     def _panel(self, ax, q, p, x_axis, y_axis):
