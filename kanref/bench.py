@@ -73,6 +73,7 @@ class Mine:
         self.x = rng.uniform(-1, 1, (case.samples, case.widths[0])).astype(dtype)
         self.y = rng.normal(size=(case.samples, case.widths[-1])).astype(dtype)
         if case.kind == "pinn":
+            self.y = source(self.x)
             self.objective = objectives.collocation(self.net, self.x, self.poisson)
         else:
             self.objective = objectives.mse(self.net, self.x, self.y)
@@ -84,9 +85,9 @@ class Mine:
         }[case.kind]
 
     def poisson(self, x, u, u_i, u_ij):
-        """r = laplacian u - y and its partials."""
+        """r = laplacian u - source and its partials."""
         n = x.shape[1]
-        return np.einsum("nmii->nm", u_ij) - self.y, (None, None, np.eye(n, dtype=x.dtype)[None, None, None])
+        return np.einsum("nmii->nm", u_ij) - source(x), (None, None, np.eye(n, dtype=x.dtype)[None, None, None])
 
     def arrays(self):
         """Parameters and data under the names that the peers' process reads."""
@@ -109,6 +110,11 @@ class Mine:
         for l in range(len(self.net.layers)):
             found |= {f"l{l}.coef": views[f"{l}.spline.W"], f"l{l}.base": views[f"{l}.base.W"][..., 0]}
         return found
+
+
+def source(x):
+    """The right-hand side of the PINN cases, (N, 1)."""
+    return np.sin(3 * x).sum(1, keepdims=True)
 
 
 class Peers:

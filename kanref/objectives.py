@@ -23,6 +23,7 @@ from kanref import jets
 from kanref.network import KAN
 
 ROW_MEMORY = 2**29  # bytes up to which Jacobian rows are kept as one matrix; beyond, they are made again in blocks
+CHUNK = 2048  # points of a collocation objective that go through the network together: their jets stay in the cache
 
 # ------------------------------------------------------------------------------------------------- losses of scores
 
@@ -247,15 +248,22 @@ class Collocation:
                 second_bar[j] -= half
         return y_bar
 
+    @property
+    def _chunks(self):
+        return [self.x[start : start + CHUNK] for start in range(0, self.samples, CHUNK)]
+
     def __call__(self, theta):
-        r, partials, tape = self._evaluate(theta, self.x)
-        y_bar = self._adjoint((2 / r.size) * r, partials, tape)
-        return float(np.vdot(r, r) / r.size), self.net.pullback(theta, tape, y_bar)[0]
+        total, gradient, count = 0.0, np.zeros_like(theta), 0
+        for x in self._chunks:
+            r, partials, tape = self._evaluate(theta, x)
+            gradient += self.net.pullback(theta, tape, self._adjoint(2 * r, partials, tape))[0]
+            total, count = total + np.vdot(r, r), count + r.size
+        return float(total / count), gradient / theta.dtype.type(count)
 
     def value(self, theta):
         """The value alone."""
-        r = self._evaluate(theta, self.x)[0]
-        return float(np.vdot(r, r) / r.size)
+        parts = [self._evaluate(theta, x)[0] for x in self._chunks]
+        return float(sum(np.vdot(r, r) for r in parts) / sum(r.size for r in parts))
 
     def residuals(self, theta):
         """r/sqrt(N R), (N R,), and its Jacobian: dense, or a LinearOperator beyond `ROW_MEMORY`."""
@@ -280,6 +288,9 @@ def collocation(net, x, residual, pairs=None):
         u (N, m), u_i (N, m, n) and u_ij (N, m, n, n), each with r's axes in front; None for a partial that is zero.
     pairs: second derivatives that the equation uses, as ((0, 0), (1, 1)); by default all pure ones. Others are NaN.
         An r_uij need only be filled at the pairs; a mixed pair may fill [i, j], [j, i] or both.
+
+    residual is called with some of the points at a time (chunks, minibatches), so it must be a function of the points it
+    is given, not of arrays made for all of them.
     """
     x, n = border.points(x, net.inputs), net.inputs
     pairs = tuple((i, i) for i in range(n)) if pairs is None else tuple((int(min(p)), int(max(p))) for p in pairs)

@@ -29,7 +29,8 @@ from kanref.weights import Weights
 PARALLEL_WORK = 50_000  # multiply-adds, about 20 microseconds, from which a second thread pays for its start
 PART = 512  # samples to a unit of parallel work
 MAX_PARTS = 32  # units of a pullback, each with weights of its own
-MANY_INPUTS = 8  # from here on the units of a pullback are inputs, which own their weights
+SMALL_WEIGHTS = 2**17  # bytes of weights up to which the units of a pullback are samples, if there are enough,
+MANY_INPUTS = 8  # and from how many inputs on they are otherwise inputs, which own their weights
 
 
 class Term(Protocol):
@@ -160,10 +161,10 @@ def spline_pullback(basis, z, W, V, y_bar, inputs=True):
     arguments = z, *basis.kernel_arguments(z.dtype), W, V, y_bar, z_bar
     samples, inputs_each = N, P  # one unit of work is so many samples and inputs
     parallel = M * N * P * W.shape[2] * basis.window >= PARALLEL_WORK
-    if parallel and (P >= MANY_INPUTS or N <= PART):
-        inputs_each = max(1, P // 16)
-    elif parallel:
+    if parallel and N > PART and (W.nbytes <= SMALL_WEIGHTS or P < MANY_INPUTS):
         samples = max(PART, -(-N // MAX_PARTS // PART) * PART)
+    elif parallel:
+        inputs_each = max(1, P // 16)
     parts = -(-N // samples)
     W_bar = np.zeros((parts, *W.shape), W.dtype)
     V_bar = None if V is None else np.zeros((parts, *V.shape), W.dtype)

@@ -399,10 +399,61 @@ def chain(B, z_1, z_2, phi_1, phi_2, y_1, y_2):
         return
     for n in range(B):
         first, second = y_1[n], y_2[n]
+        slope, bend = phi_1[n], phi_2[n]
         for q in range(Q):
-            first[q] += phi_1[n, q] * z_1[n]
+            first[q] += slope[q] * z_1[n]
         for q in range(Q):
-            second[q] += phi_2[n, q] * (z_1[n] * z_1[n]) + phi_1[n, q] * z_2[n]
+            second[q] += bend[q] * (z_1[n] * z_1[n]) + slope[q] * z_2[n]
+
+
+@njit(**SUMS)
+def mix_pullback_jet(B, first, b, s, w_bar, v_bar, s_0, s_1, s_2, window):
+    """`mix_pullback` of the values, first and second derivatives b with the adjoints s_0, s_1, s_2, in one pass."""
+    Q = s_0.shape[1]
+    if Q < NARROW:
+        for q in range(Q):
+            for n in range(B):
+                for i in range(len(window)):
+                    w_bar[first[n] + i, q] += b[0, i, n] * s_0[n, q] + b[1, i, n] * s_1[n, q] + b[2, i, n] * s_2[n, q]
+                if v_bar is not None:
+                    v_bar[q] += s[0, n] * s_0[n, q] + s[1, n] * s_1[n, q] + s[2, n] * s_2[n, q]
+        return
+    for n in range(B):
+        a_0, a_1, a_2 = s_0[n], s_1[n], s_2[n]
+        for i in range(len(window)):
+            row, f_0, f_1, f_2 = w_bar[first[n] + i], b[0, i, n], b[1, i, n], b[2, i, n]
+            for q in range(Q):
+                row[q] += f_0 * a_0[q] + f_1 * a_1[q] + f_2 * a_2[q]
+        if v_bar is not None:
+            f_0, f_1, f_2 = s[0, n], s[1, n], s[2, n]
+            for q in range(Q):
+                v_bar[q] += f_0 * a_0[q] + f_1 * a_1[q] + f_2 * a_2[q]
+
+
+@njit(**SUMS)
+def dots_value(B, phi_1, phi_2, phi_3, s_0, s_1, s_2, x_bar):
+    """x_bar = sum_q phi' s_0 + phi'' s_1 + phi''' s_2, for B samples."""
+    zero = phi_1.dtype.type(0)
+    for n in range(B):
+        a_1, a_2, a_3, b_1, b_2, b_3, total = phi_1[n], phi_2[n], phi_3[n], s_0[n], s_1[n], s_2[n], zero
+        for q in range(s_0.shape[1]):
+            total += a_1[q] * b_1[q] + a_2[q] * b_2[q] + a_3[q] * b_3[q]
+        x_bar[n] = total
+
+
+@njit(**SUMS)
+def dots_direction(B, z_1, phi_1, phi_2, y_1, y_2, x_1_bar, x_2_bar):
+    """x_1_bar = sum_q phi' y_1 + 2 z_1 phi'' y_2 and x_2_bar = sum_q phi' y_2, for B samples."""
+    zero = phi_1.dtype.type(0)
+    for n in range(B):
+        a_1, a_2, b_1, b_2 = phi_1[n], phi_2[n], y_1[n], y_2[n]
+        slope, bend, curvature = zero, zero, zero
+        for q in range(y_1.shape[1]):
+            slope += a_1[q] * b_1[q]
+            bend += a_2[q] * b_2[q]
+            curvature += a_1[q] * b_2[q]
+        x_1_bar[n] = slope + 2 * z_1[n] * bend
+        x_2_bar[n] = curvature
 
 
 @njit(**SUMS)
@@ -418,10 +469,11 @@ def chain_pullback(B, z_1, z_2, y_1, y_2, s_1, s_2):
         return
     for n in range(B):
         first, second = s_1[n], s_2[n]
+        slope, bend = y_1[n], y_2[n]
         for q in range(Q):
-            first[q] += z_1[n] * y_1[n, q] + z_2[n] * y_2[n, q]
+            first[q] += z_1[n] * slope[q] + z_2[n] * bend[q]
         for q in range(Q):
-            second[q] += (z_1[n] * z_1[n]) * y_2[n, q]
+            second[q] += (z_1[n] * z_1[n]) * bend[q]
 
 
 # ----------------------------------------------------------------------------------------------- the layer, forward
@@ -495,7 +547,7 @@ def pullback_part(part, start, stop, p_start, p_stop, z, t, h, window, policy, W
     K, Q, d, D = W.shape[1], W.shape[2], len(window) - 1, (M - 1) // 2
     order, inputs = 2 if D else 0, z_bar.size > 0
     x, x_bar, first = np.empty((M, BLOCK), z.dtype), np.empty((M, BLOCK), z.dtype), np.empty(BLOCK, np.int64)
-    b, s, product = np.empty((4, d + 1, BLOCK), z.dtype), np.zeros((4, BLOCK), z.dtype), np.empty(BLOCK, z.dtype)
+    b, s = np.empty((4, d + 1, BLOCK), z.dtype), np.zeros((4, BLOCK), z.dtype)
     w, w_bar, tile = aligned(K + 1, Q, W), aligned(K + 1, Q, W), aligned(M * TILE, Q, W)
     phi, adjoint = aligned((order + 1) * BLOCK, Q, W), aligned(2 * BLOCK, Q, W)
     s_1, s_2 = adjoint[:BLOCK], adjoint[BLOCK:]
@@ -517,32 +569,26 @@ def pullback_part(part, start, stop, p_start, p_stop, z, t, h, window, policy, W
                 table(x[0], B, t[p], h[p], window, order + 1 if inputs else order, policy, first, b)
                 if V is not None:
                     silu_table(x[0], B, order + 1 if inputs else order, s)
-                mix_pullback(B, first, b[0], s[0], w_bar, v_bar, s_0, window)
-                if D:
+                if D == 0:
+                    mix_pullback(B, first, b[0], s[0], w_bar, v_bar, s_0, window)
+                else:
                     adjoint[:] = 0.0
                     for c in range(1, D + 1):
                         y_1, y_2 = tile[c * TILE + at - low :], tile[(c + D) * TILE + at - low :]
                         chain_pullback(B, x[c], x[c + D], y_1, y_2, s_1, s_2)
-                    mix_pullback(B, first, b[1], s[1], w_bar, v_bar, s_1, window)
-                    mix_pullback(B, first, b[2], s[2], w_bar, v_bar, s_2, window)
+                    mix_pullback_jet(B, first, b, s, w_bar, v_bar, s_0, s_1, s_2, window)
                 if not inputs:
                     continue
                 phi[:] = 0.0
                 for m in range(order + 1):
                     mix(B, first, b[m + 1], s[m + 1], w, v, phi[m * BLOCK :], window)
-                dots(B, phi, s_0, x_bar[0])
-                if D:
-                    dots(B, phi[BLOCK:], s_1, product)
-                    x_bar[0] += product
-                    dots(B, phi[2 * BLOCK :], s_2, product)
-                    x_bar[0] += product
+                if D == 0:
+                    dots(B, phi, s_0, x_bar[0])
+                else:
+                    dots_value(B, phi, phi[BLOCK:], phi[2 * BLOCK :], s_0, s_1, s_2, x_bar[0])
                 for c in range(1, D + 1):
                     y_1, y_2 = tile[c * TILE + at - low :], tile[(c + D) * TILE + at - low :]
-                    dots(B, phi, y_1, x_bar[c])
-                    dots(B, phi, y_2, x_bar[c + D])
-                    dots(B, phi[BLOCK:], y_2, product)
-                    for n in range(B):
-                        x_bar[c, n] += 2 * x[c, n] * product[n]
+                    dots_direction(B, x[c], phi, phi[BLOCK:], y_1, y_2, x_bar[c], x_bar[c + D])
                 for c in range(M):
                     for n in range(B):
                         z_bar[c, at + n, p] = x_bar[c, n]

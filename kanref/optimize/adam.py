@@ -113,12 +113,9 @@ def checked_rate(rate, theta):
         rate = np.asarray(rate, theta.dtype)
         if rate.shape != theta.shape:
             raise ValueError(
-                "rate must be one number or a vector as long as theta, "
-                f"{theta.shape}, got shape {rate.shape}"
+                f"rate must be one number or a vector as long as theta, {theta.shape}, got shape {rate.shape}"
             )
         smallest, top = float(rate.min()), float(rate.max())
     if not 0 <= smallest <= top < inf:
-        raise ValueError(
-            f"rate must be finite and not negative, got entries from {smallest:g} to {top:g}"
-        )
+        raise ValueError(f"rate must be finite and not negative, got entries from {smallest:g} to {top:g}")
     return rate, top

@@ -134,9 +134,7 @@ def linearised(run, theta):
     r, J = run.call(theta)
     r = np.array(r)
     if r.ndim != 1 or r.dtype.kind != "f":
-        raise ValueError(
-            f"residuals must return a floating vector r, got {r.dtype} of shape {r.shape}"
-        )
+        raise ValueError(f"residuals must return a floating vector r, got {r.dtype} of shape {r.shape}")
     shape = getattr(J, "shape", None)
     if shape != (r.size, theta.size):
         raise ValueError(

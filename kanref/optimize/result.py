@@ -14,23 +14,18 @@ class Stop(Enum):
         "Lower gradient_tolerance to go on."
     )
     VALUE = (
-        "The last step lowered the value by no more than value_tolerance, relatively. "
-        "Lower value_tolerance to go on."
+        "The last step lowered the value by no more than value_tolerance, relatively. Lower value_tolerance to go on."
     )
     ROUNDING = (
         "Steps change the value only by rounding and no longer make the gradient smaller: the "
         "precision of the objective is reached. To go further use float64 or rescale the problem."
     )
     STEPS = "All steps are used up. Give more steps, or go on from the theta returned."
-    EVALUATIONS = (
-        "The budget of evaluations is used up. Give more evaluations, or go on from the theta "
-        "returned."
-    )
+    EVALUATIONS = "The budget of evaluations is used up. Give more evaluations, or go on from the theta returned."
     SECONDS = "The time is used up. Give more seconds, or go on from the theta returned."
     CALLBACK = "The callback ended the run by returning True. Go on from the theta returned."
     INTERRUPTED = (
-        "The run was interrupted by KeyboardInterrupt. The theta returned is the best so far: "
-        "go on from there."
+        "The run was interrupted by KeyboardInterrupt. The theta returned is the best so far: go on from there."
     )
     NON_FINITE = (
         "The value or the gradient became infinite or NaN. The theta returned is a finite one: "

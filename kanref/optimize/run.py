@@ -121,13 +121,10 @@ def start_vector(theta):
     """An own copy of `theta`, checked: a finite flat vector of float64 or float32."""
     theta = np.asarray(theta)
     if theta.dtype not in (np.float64, np.float32):
-        raise TypeError(
-            f"theta must be float64 or float32, got {theta.dtype}; convert it: theta.astype(float)"
-        )
+        raise TypeError(f"theta must be float64 or float32, got {theta.dtype}; convert it: theta.astype(float)")
     if theta.ndim != 1 or theta.size == 0:
         raise ValueError(
-            f"theta must be one flat vector that is not empty, got shape {theta.shape}; "
-            "flatten it: theta.ravel()"
+            f"theta must be one flat vector that is not empty, got shape {theta.shape}; flatten it: theta.ravel()"
         )
     wrong = np.flatnonzero(~np.isfinite(theta))
     if wrong.size:
