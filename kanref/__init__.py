@@ -4,6 +4,7 @@ Names are found in their modules on first use, so that `import kanref` itself is
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 
 __version__ = "0.1.0"
 
@@ -16,7 +17,7 @@ _PUBLIC = {
     "weights": ("Fixed", "Full", "Masked", "Scaled"),
     # training
     "objectives": ("collocation", "cross_entropy", "logistic", "mae", "minibatches", "mse", "weighted_sum"),
-    "optimize": ("adam", "lbfgs", "levenberg_marquardt"),
+    "optimize": ("adam", "lbfgs", "levenberg_marquardt", "schedules"),
     "grids": ("extend", "insert_knots", "refine", "update_from_samples"),
     # the face
     "model": ("Model",),
@@ -29,6 +30,8 @@ __all__ = ["__version__", *_HOME]
 
 def __getattr__(name):
     if name not in _HOME:
+        if find_spec(f"kanref.{name}"):
+            return import_module(f"kanref.{name}")
         raise AttributeError(f"kanref has no public name {name!r}; see kanref.__all__")
     return getattr(import_module(f"kanref.{_HOME[name]}"), name)
 

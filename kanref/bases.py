@@ -135,7 +135,7 @@ class BSpline:
 
     @cached_property
     def _arrays(self):
-        """What the kernels take, in both precisions. A float32 row must still be strictly ordered where it was."""
+        """What the kernels take, in both precisions."""
         return {dtype: (self.knots.astype(dtype), self.steps.astype(dtype)) for dtype in (np.float64, np.float32)}
 
     def kernel_arguments(self, dtype):
@@ -282,9 +282,9 @@ class MinMax:
 
 @dataclass(frozen=True)
 class Chebyshev:
-    """T_0, ..., T_degree at s = tanh x: T_{j+1} = 2 s T_j - T_{j-1}, on Taylor coefficients, so with any derivative.
+    """T_0, ..., T_degree at s = tanh x: T_{j+1} = 2 s T_j - T_{j-1}, on Taylor coefficients.
 
-    The recurrence stays finite where arccos of a saturated tanh does not (ledger B16).
+    The recurrence stays finite where arccos of a saturated tanh does not.
     """
 
     degree: int

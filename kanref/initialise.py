@@ -14,20 +14,20 @@ grid points, turned into coefficients by minimum-norm least squares, as both pyk
 centred uniform draw and wrote N(-1, 4); the code is followed. If w_s is not trained, pykan-0.2.8's 1/sqrt(P) is folded
 into c.
 
-The default starts from smooth edges, because wiggly ones end in local minima: of eight seeds of [2, 1, 1] on
-exp(sin(pi x) + y^2), splines that start with the variance of their inputs lost four, smooth ones none. A layer without
+The default starts from smooth edges, because training from wiggly ones ends in local minima more often. A layer without
 a base branch starts as a random linear map a_{q,p} x_p, a ~ N(0, 1/P), which splines represent exactly by the Greville
 abscissae xi_i = mean(t_{i+1}, ..., t_{i+d}): c = a xi + N(0, (0.1/G)^2).
 
 Terms of other bases start with variance 1/(P mean_x sum_i b_i(x)^2), measured on [-1, 1]; plain matrices N(0, 1/P);
-biases 0; affine nodes the identity. Draws are independent for every layer (ledger B12), from one Generator.
+biases 0; affine nodes the identity. Draws are independent for every layer, from one Generator.
 """
 
 import numpy as np
 
 from kanref import bases
 from kanref.arrays import choice
-from kanref.bases import BSpline
+from kanref.bases import BSpline, Pointwise
+from kanref.terms import Linear
 from kanref.weights import Masked, Scaled
 
 SCHEMES = ("kanref", "paper", "pykan-0.0", "pykan-0.2.8", "lecun", "glorot")
@@ -39,9 +39,15 @@ def initial(net, seed, scheme):
     rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng(seed)
     arrays = {}
     for l, layer in enumerate(net.layers):
-        smooth = any(term.basis in bases.BASE_FUNCTIONS.values() for term in layer.terms.values())
+        kinds = [getattr(term, "basis", None) for term in layer.terms.values()]
+        base = any(isinstance(basis, Pointwise) and basis is not bases.zero for basis in kinds)
+        splines = any(isinstance(basis, BSpline) for basis in kinds)
         for name, term in layer.terms.items():
-            own = term.weights.start(draw(term, rng, scheme, smooth))
+            own = (
+                term.weights.start(draw(term, rng, scheme, base, splines))
+                if isinstance(term, Linear)
+                else term.start(rng)
+            )
             if "scale" in own and scheme == "pykan-0.2.8":
                 own["scale"] = np.full(own["scale"].shape, layer.inputs**-0.5)
             arrays.update((f"{l}.{name}.{array}", value) for array, value in own.items())
@@ -52,8 +58,8 @@ def initial(net, seed, scheme):
     return net.join(arrays)
 
 
-def draw(term, rng, scheme, base):
-    """A random tensor (Q, P, K) for one term; `base` says that its layer has a base branch."""
+def draw(term, rng, scheme, base, splines):
+    """A random tensor (Q, P, K) for one term; `base`, `splines`: what its layer has."""
     Q, P, K = term.weights.shape
     if isinstance(term.basis, BSpline):
         if scheme == "paper":
@@ -65,7 +71,7 @@ def draw(term, rng, scheme, base):
             return rng.normal(0, np.sqrt((1 / P if scheme == "lecun" else 2 / (P + Q)) / K), (Q, P, K))
         slope = 0.0 if base else rng.normal(0, P**-0.5, (Q, P, 1))
         return slope * greville(term.basis) + rng.normal(0, 0.1 / term.basis.intervals, (Q, P, K))
-    if term.basis is bases.identity:
+    if term.basis is bases.identity and not splines:
         return rng.normal(0, P**-0.5, (Q, P, K))
     if K == 1:
         if scheme == "paper":

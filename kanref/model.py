@@ -154,7 +154,9 @@ class Model:
             try:
                 if G is not None:
                     model = model.refine(G, X[:: -(-len(X) // REFIT_SAMPLES)])
-                watch = _Watch(model, held_out, patience, callback, steps, progress, batch and len(X) // batch)
+                factor = 2 if optimizer == "lm" else 1  # Levenberg-Marquardt minimises half the sum of squares
+                every = batch and len(X) // batch
+                watch = _Watch(model, held_out, patience, callback, steps, progress, every, factor)
                 model = model._run(X, y, optimizer, steps, batch, rate, seconds, seed, watch)
             except KeyboardInterrupt:
                 if model.history is self.history:
@@ -261,7 +263,8 @@ class Model:
     def score(self, X, y):
         """Regression: R^2 = 1 - sum (y - f)^2 / sum (y - mean y)^2, averaged over outputs. Classification: accuracy."""
         if self.task in ("classification", "binary"):
-            return float((self.predict(X) == np.asarray(y)).mean())
+            labels = self.objective(X, y).y
+            return float((self.predict(X) == labels).mean())
         y = border.points(y, self.net.outputs, "y")
         spread = ((y - y.mean(0)) ** 2).sum(0)
         if (spread == 0).any():
@@ -271,9 +274,11 @@ class Model:
     # ------------------------------------------------------------------------------------------------------ grids
 
     def refine(self, intervals=None, X=None):
-        """A finer grid for the same function: twice the intervals exactly, or any number by least squares on X.
+        """A finer grid for the same function: every interval halved, exactly, or any number of them by least squares.
 
-        intervals: of every spline layer, None doubles them; X: samples for the least squares, None for none.
+        intervals: of every spline layer. None halves, and keeps the function inside and outside the domain; with
+        outside="zero" the exterior intervals are halved too and belong to the new domain, so that G intervals of degree
+        d become 2 G + 2 d. X: samples for the least squares, None for none.
         """
         if intervals is None:
             net, theta = grids.refine(self.net, self.theta)[:2]
@@ -327,12 +332,13 @@ class Model:
 class _Watch:
     """The callback of a run: progress bar, history, validation, patience; calls the user's callback.
 
-    every: steps from one validation to the next, None for 1.
+    every: steps from one validation to the next, None for 1; factor: of the loss over the value that is minimised.
     """
 
-    def __init__(self, model, held_out, patience, callback, steps, progress, every):
+    def __init__(self, model, held_out, patience, callback, steps, progress, every, factor):
         self.validate = model.objective(*held_out).value if held_out is not None else None
         self.patience, self.callback, self.steps, self.every = patience, callback, steps, every or 1
+        self.factor = factor
         self.progress = sys.stderr.isatty() if progress is None else progress
         self.label = " ".join(filter(None, (progress if isinstance(progress, str) else "", _grid(model.net))))
         self.rows, self.best, self.lowest, self.found = [], None, np.inf, 0
@@ -357,9 +363,10 @@ class _Watch:
             self.shown["validation"] = f"{validation:.2e}"
             if validation < self.lowest:
                 self.best, self.lowest, self.found = state.theta, validation, state.step
-        self.rows.append((state.value, validation, state.rate, state.seconds))
+        loss = self.factor * state.value
+        self.rows.append((loss, validation, state.rate, state.seconds))
         if self.bar is not None:
-            shown = {"loss": f"{state.value:.2e}", **self.shown, "rate": f"{state.rate:.1e}"}
+            shown = {"loss": f"{loss:.2e}", **self.shown, "rate": f"{state.rate:.1e}"}
             self.bar.set_postfix(shown, refresh=False)
             self.bar.update(state.step - self.bar.n)
         stop = self.callback is not None and self.callback(state)

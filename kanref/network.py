@@ -2,7 +2,7 @@
 
 net(theta, x)                       values f(x; theta), (N, m)
 net.forward(theta, z)               the jet of the outputs, and a tape of what the pullback needs
-net.pullback(theta, tape, y_bar)    theta_bar and the jet adjoint of the inputs
+net.pullback(theta, tape, y_bar)    theta_bar, and with inputs=True the jet adjoint of the inputs
 net.rows(theta, tape, y_bar)        theta_bar of every sample by itself: rows of a Jacobian
 net.split(theta)                    named views: {"0.spline.W": (out, in, basis), ...}
 """
@@ -18,7 +18,7 @@ from kanref import bases, jets
 from kanref.bases import BSpline, MinMax, Pointwise
 from kanref.narrow import Narrow
 from kanref.nodes import Nodes
-from kanref.terms import Linear, Sum
+from kanref.terms import Linear, Sum, Term
 from kanref.weights import Full, Masked, Scaled
 
 
@@ -32,7 +32,7 @@ class Layer:
     nodes: `Nodes`, or None for plain sums.
     """
 
-    terms: dict[str, Linear]
+    terms: dict[str, Term]
     bias: bool = False
     normalise: object = None
     nodes: Nodes | None = None
@@ -40,7 +40,7 @@ class Layer:
     def __post_init__(self):
         if not self.terms:
             raise ValueError("a layer needs at least one term, but terms is empty")
-        shapes = {name: term.weights.shape[:2] for name, term in self.terms.items()}
+        shapes = {name: term.shape for name, term in self.terms.items()}
         if len(set(shapes.values())) > 1:
             raise ValueError(f"the terms of a layer must agree in (out, in), but they are {shapes}")
         if self.nodes is not None and self.nodes.sums != self._shape[0]:
@@ -55,7 +55,7 @@ class Layer:
 
     @cached_property
     def _shape(self):
-        return next(iter(self.terms.values())).weights.shape[:2]
+        return next(iter(self.terms.values())).shape
 
     @property
     def inputs(self):
@@ -254,12 +254,18 @@ class KAN:
         theta, x = self._checked(theta, x)
         return self.forward(theta, x[None])[0][0]
 
-    def _checked(self, theta, x):
-        """theta as one vector of this network, and x (N, n) in its precision."""
+    def vector(self, theta):
+        """theta as an array, checked to be one vector of this network."""
         theta = np.asarray(theta)
         if theta.ndim != 1:
             raise ValueError(f"theta must be one vector, but it has shape {theta.shape}; call once for each row")
-        self.split(theta)
+        if theta.size != self.size or theta.dtype not in border.FLOATS:
+            self.split(theta)
+        return theta
+
+    def _checked(self, theta, x):
+        """theta as one vector of this network, and x (N, n) in its precision."""
+        theta = self.vector(theta)
         return theta, border.points(x, self.inputs, dtype=theta.dtype)
 
     def forward(self, theta, z):
@@ -301,7 +307,7 @@ class KAN:
             return self._narrow.squared_error(theta, x, y)
         f, tape = self.forward(theta, x[None])
         r = f[0] - y
-        return float(np.vdot(r, r) / r.size), self.pullback(theta, tape, (2 / r.size) * r[None])[0]
+        return float(np.square(r).sum() / r.size), self.pullback(theta, tape, (2 / r.size) * r[None])[0]
 
     def rows(self, theta, tape, y_bar):
         """(N, size): theta_bar of every sample by itself, for y_bar (M, N, m)."""
@@ -358,7 +364,7 @@ class KAN:
         """Rows (layer, shape, terms, nodes, parameters) that describe the network."""
         rows = []
         for l, layer in enumerate(self.layers):
-            kinds = [f"{name}: {describe(term.basis)}" for name, term in layer.terms.items()]
+            kinds = [f"{name}: {describe(getattr(term, 'basis', term))}" for name, term in layer.terms.items()]
             if layer.normalise is not None:
                 kinds.insert(0, f"inputs by {describe(layer.normalise)}")
             arity = "sums" if layer.nodes is None else f"arity {layer.nodes.arity}"
@@ -426,6 +432,7 @@ def kan(
     base="silu",
     scaled=False,
     bias=False,
+    inputs=None,
     normalise=None,
     affine=(),
     first="spline",
@@ -436,6 +443,7 @@ def kan(
         [sums, [arity, arity, ...]] for products of any arity (pykan's mult_arity); the input level is plain.
     intervals, degree, domain, outside: of the B-splines; domain is (low, high) for all layers.
     base: base function by name or `Pointwise`, None for none; scaled: also train the spline scale w_s (eq. 2.10).
+    inputs: map of the network's inputs: `MinMax(low, high)`, "tanh" or "sigmoid".
     bias: a trained bias for every sum. normalise: map applied to the inputs of every layer but the first
         ("tanh" or "sigmoid").
     affine: trained affine maps of the nodes, any of subnode_scale, subnode_bias, node_scale, node_bias.
@@ -461,17 +469,25 @@ def kan(
         low, high = map(float, domain)
     except (TypeError, ValueError):
         raise TypeError(f"domain must be a pair of numbers (low, high), but it is {domain!r}") from None
-    if isinstance(normalise, str):
-        normalise = bases.BASE_FUNCTIONS[border.choice(normalise, "normalise", ("tanh", "sigmoid"))]
+    maps = {"inputs": inputs, "normalise": normalise}
+    for name, given in maps.items():
+        if isinstance(given, str):
+            maps[name] = bases.BASE_FUNCTIONS[border.choice(given, name, ("tanh", "sigmoid"))]
     layers = []
     for l, (below, arity) in enumerate(zip(levels, levels[1:])):
         P, S = len(below), sum(arity)
         nodes = Nodes(arity, tuple(affine)) if affine or max(arity) > 1 else None
         if l == 0 and first == "linear":
-            layers.append(Layer({"linear": Linear(bases.identity, Full((S, P, 1)))}, bias, None, nodes))
+            layers.append(Layer({"linear": Linear(bases.identity, Full((S, P, 1)))}, bias, maps["inputs"], nodes))
             continue
         basis = BSpline.uniform(P, intervals, degree, low, high, outside)
-        options = {"base": base, "scaled": scaled, "bias": bias, "normalise": normalise if l else None, "nodes": nodes}
+        options = {
+            "base": base,
+            "scaled": scaled,
+            "bias": bias,
+            "normalise": maps["normalise" if l else "inputs"],
+            "nodes": nodes,
+        }
         layers.append(spline_layer(P, S, basis, **options))
     return KAN(tuple(layers))
 

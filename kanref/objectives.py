@@ -31,7 +31,7 @@ CHUNK = 2048  # points of a collocation objective that go through the network to
 def squared(f, y):
     """1/(N m) sum (f - y)^2, and its gradient 2 (f - y)/(N m)."""
     r = f - y
-    return np.vdot(r, r) / r.size, (2 / r.size) * r
+    return np.square(r).sum() / r.size, (2 / r.size) * r
 
 
 def absolute(f, y):
@@ -83,6 +83,7 @@ class Supervised:
 
     def __call__(self, theta):
         if self.loss is squared:
+            theta = self.net.vector(theta)
             x, y = (a.astype(theta.dtype, copy=False) for a in (self.x, self.y))
             return self.net.squared_error(theta, x, y)
         f, y, tape = self._forward(theta)
@@ -211,10 +212,10 @@ class Collocation:
                 f"residual must return r of shape ({len(x)},) or ({len(x)}, R) and three partials (r_u, r_ui, r_uij), but r has "
                 f"shape {r.shape} and there are {len(partials)} partials"
             )
-        if not np.isfinite(r).all():
+        if np.isnan(r).all() and np.isfinite(fields[1]).all():
             raise FloatingPointError(
-                f"the residual is not finite at point {x[int(np.argmin(np.isfinite(r.reshape(len(x), -1)).all(1)))]}; if it uses "
-                f"a second derivative outside pairs = {self.pairs}, add that pair"
+                f"the residual is NaN at every point, though the network's values are finite; if it uses a second "
+                f"derivative outside pairs = {self.pairs}, add that pair"
             )
         full = []
         for name, a, shape in zip(("r_u", "r_ui", "r_uij"), partials, shapes):
@@ -257,13 +258,13 @@ class Collocation:
         for x in self._chunks:
             r, partials, tape = self._evaluate(theta, x)
             gradient += self.net.pullback(theta, tape, self._adjoint(2 * r, partials, tape))[0]
-            total, count = total + np.vdot(r, r), count + r.size
+            total, count = total + np.square(r).sum(), count + r.size
         return float(total / count), gradient / theta.dtype.type(count)
 
     def value(self, theta):
         """The value alone."""
         parts = [self._evaluate(theta, x)[0] for x in self._chunks]
-        return float(sum(np.vdot(r, r) for r in parts) / sum(r.size for r in parts))
+        return float(sum(np.square(r).sum() for r in parts) / sum(r.size for r in parts))
 
     def residuals(self, theta):
         """r/sqrt(N R), (N R,), and its Jacobian: dense, or a LinearOperator beyond `ROW_MEMORY`."""
@@ -293,9 +294,10 @@ def collocation(net, x, residual, pairs=None):
     is given, not of arrays made for all of them.
     """
     x, n = border.points(x, net.inputs), net.inputs
-    pairs = tuple((i, i) for i in range(n)) if pairs is None else tuple((int(min(p)), int(max(p))) for p in pairs)
-    if any(not 0 <= i <= j < n for i, j in pairs):
-        raise ValueError(f"pairs must name coordinates 0..{n - 1}, but it is {pairs}")
+    pairs = tuple((i, i) for i in range(n)) if pairs is None else tuple(map(tuple, pairs))
+    if any(len(p) != 2 or any(i not in range(n) for i in p) for p in pairs):
+        raise ValueError(f"pairs must be pairs of coordinates 0..{n - 1}, but it is {pairs}")
+    pairs = tuple((int(min(p)), int(max(p))) for p in pairs)
     return Collocation(net, x, residual, tuple(dict.fromkeys(pairs)))
 
 

@@ -11,6 +11,10 @@ def mode_dot(W, M, mode):
 
     Raises ValueError when the sizes do not fit.
     """
+    if M.ndim == 3 and mode != 2:
+        raise ValueError(
+            f"M of shape {M.shape} has a matrix for every input, which acts on mode 2 only, but mode is {mode}"
+        )
     if M.shape[-1] != W.shape[mode]:
         raise ValueError(
             f"M must have {W.shape[mode]} columns to act on mode {mode} of a tensor {W.shape}, but M is {M.shape}"

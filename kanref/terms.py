@@ -2,6 +2,7 @@
 
 A term maps a jet z (M, N, P) to a jet (M, N, Q). The contract, with `arrays` a dictionary of its trainable arrays:
 
+    shape                               (Q, P)
     arrays                              {name: shape}
     forward(arrays, z)                  y
     pullback(arrays, z, y_bar, inputs)  {name: adjoint summed over samples}, z_bar (None unless `inputs`)
@@ -10,7 +11,7 @@ A term maps a jet z (M, N, P) to a jet (M, N, Q). The contract, with `arrays` a 
 
 `Linear` is a basis mixed by weights. It has one meaning and two speeds: the generic path (basis values, lift, mix) serves
 every basis; B-splines, alone or together with a SiLU term, take the fused kernel that never stores a table.
-`kanref.check.check_term` examines a new kind of term.
+`kanref.check.check_term` examines a new kind of term. A term that is not `Linear` also has start(rng), its first arrays.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from kanref.kernels import mix as local
 from kanref.kernels import spline_layer as kernel
 from kanref.weights import Weights
 
-PARALLEL_WORK = 50_000  # multiply-adds, about 20 microseconds, from which a second thread pays for its start
+PARALLEL_WORK = 50_000  # multiply-adds from which a second thread pays for its start
 PART = 512  # samples to a unit of parallel work
 MAX_PARTS = 32  # units of a pullback, each with weights of its own
 SMALL_WEIGHTS = 2**17  # bytes of weights up to which the units of a pullback are samples, if there are enough,
@@ -35,6 +36,9 @@ MANY_INPUTS = 8  # and from how many inputs on they are otherwise inputs, which 
 
 class Term(Protocol):
     """The contract; see the module's text."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
 
     @property
     def arrays(self) -> dict[str, tuple[int, ...]]: ...
@@ -66,6 +70,10 @@ class Linear:
                 f"weights of shape {self.weights.shape} take {self.weights.shape[1]} inputs, "
                 f"but the B-splines have knots for {self.basis.inputs}"
             )
+
+    @property
+    def shape(self):
+        return self.weights.shape[:2]
 
     @property
     def arrays(self):
@@ -147,7 +155,7 @@ def spline_forward(basis, z, W, V):
     y = np.empty((M, N, Q), z.dtype)
     if M * N * P * Q * basis.window < PARALLEL_WORK:
         kernel.forward_part(0, N, *arguments, y)
-    else:  # a quarter of the samples at most, so that threads have something to share
+    else:  # about a quarter of the samples at most, so that threads have something to share
         kernel.forward_parallel(min(PART, max(64, -(-N // 4))), *arguments, y)
     return y
 

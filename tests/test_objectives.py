@@ -506,3 +506,28 @@ def test_a_batch_of_all_is_the_objective_itself():
 def test_batch_sizes(size, error):
     with pytest.raises(error, match="size must be"):
         minibatches(SUPERVISED["mse"][0], size)
+
+
+def test_a_theta_of_the_wrong_length_is_refused_on_every_path():
+    for net in (kan([2, 3, 1]), kan([2, 3, 1], bias=True)):
+        objective = mse(net, np.zeros((4, 2)), np.zeros(4))
+        with pytest.raises(ValueError, match=f"theta must hold {net.size}"):
+            objective(np.zeros(net.size + 2))
+
+
+def test_an_overflowing_residual_ends_no_run():
+    """exp(50 u) - 1 overflows for long steps; the optimiser backs off."""
+    from kanref.optimize import levenberg_marquardt
+
+    net = kan([1, 1], intervals=3)
+
+    def residual(x, u, u_i, u_ij):
+        with np.errstate(over="ignore"):
+            e = np.exp(500 * u[:, 0])
+        return e - 1, ((500 * e)[:, None], None, None)
+
+    objective = collocation(net, np.linspace(-1, 1, 30)[:, None], residual)
+    start = net.init(0) - 0.3
+    with np.errstate(all="ignore"):
+        result = levenberg_marquardt(objective.residuals, start, steps=30)
+    assert np.isfinite(result.theta).all() and result.value <= objective.value(start)

@@ -10,7 +10,7 @@ from kanref.papers import EXPERIMENTS, staircase
 
 def test_staircase_is_at_or_below_the_authors_figures(tmp_path, monkeypatch):
     table = staircase.run(tmp_path, short=True)
-    record = json.loads((tmp_path / "staircase.json").read_text())
+    record = json.loads((tmp_path / "staircase-short.json").read_text())
     test_errors = np.array(record["errors"]["0"])[:, 1]
     assert (test_errors <= staircase.PAPER[:3]).all()
     assert (tmp_path / "staircase.png").stat().st_size > 10_000

@@ -10,10 +10,10 @@ It keeps the old curve where there are no samples, so the problem stays well pos
 within delta of f everywhere, then g is within sqrt(1 + prior) delta of f on the samples and within sqrt(1 + 1/prior)
 delta on the domain, both as root mean squares. Without samples it is the projection in L^2. With prior = 0 it is the
 paper's fit to samples alone (Liu et al., eq. 2.16), where empty spans leave coefficients undetermined and sparse
-samples let them explode (ledger B9).
+samples let them explode.
 
 In every case R = pinv(B'_) B_ by a complete orthogonal factorisation with a rank decision (LAPACK gelsy): the
-minimum-norm solution, whose rank is reported (ledger B4-B7, B13).
+minimum-norm solution, whose rank is reported.
 """
 
 from dataclasses import dataclass, replace
@@ -53,7 +53,7 @@ def update_from_samples(net, theta, x, rule="kanref", mix=None, layers=None, *, 
     x: (N, n) samples. rule, mix: see `kanref.grids.rules`. layers: which to change, all for None. intervals: a new
     number of them (jaxKAN's update_grids). prior: None is 0.01 for rule "kanref", and 0 for the others, which fit the
     samples alone as those libraries do. Weights change by W x_3 R: scales and masks stay as they are, and enter once
-    (ledger B10). For outside="error" an old curve is continued straight beyond its domain.
+    For outside="error" an old curve is continued straight beyond its domain.
     """
     if intervals is not None:
         integer(intervals, "intervals", 1, 10**7)
@@ -74,7 +74,7 @@ def extend(net, theta, intervals, x=None, layers=None, *, prior=PRIOR):
     pykan: a grid keeps its density. Exterior knots keep their distances in proportion, as pykan's do on its own grids.
     Coefficients by the least squares above, on the domains alone, or with samples x (N, n); those outside a domain are
     left out. If the old interior knots are among the new ones, as for a multiple of the old number, the function on the
-    domain stays to rounding (ledger B14).
+    domain stays to rounding.
 
     Outside the domain, outside="zero" fades over the new exterior knots: there `refine` is exact, this is not.
     """

@@ -1,8 +1,8 @@
 """Numba leaves: arrays in, arrays out.
 
-Threads wait for one another by spinning, then by sleeping. GNU OpenMP spins for milliseconds; if another process holds one
-of the cores, each of the many short parallel loops of a fit then costs two time slices (16 ms were measured where 0.07 are
-normal). So, unless the user has said otherwise, it is told here, before it starts, to give up spinning after about 0.1 ms.
+Threads wait for one another by spinning, then by sleeping. GNU OpenMP spins for milliseconds; if another process holds
+one of the cores, each of the many short parallel loops of a fit then costs whole time slices, a hundred times its work.
+So, unless the user has said otherwise, it is told here, before it starts, to give up spinning after about 0.1 ms.
 """
 
 import os

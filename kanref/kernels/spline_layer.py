@@ -23,7 +23,7 @@ Results do not depend on the number of threads: work is divided by sizes alone a
 import numpy as np
 from numba import njit, prange
 
-BLOCK = 256  # samples to a table (measured: 64 to 512 differ by up to a fifth)
+BLOCK = 256  # samples to a table
 TILE = 512  # samples to a visit of one input's weights
 LINE = 64  # bytes of a cache line, and of the widest vector
 NEAR = 1e-3  # of a spacing: far above rounding in both precisions

@@ -36,14 +36,19 @@ def staircase(seed, intervals=INTERVALS, samples=SAMPLES, progress=False):
     errors = []
     for G in intervals:
         model = model.fit(X, y, optimizer="lm", steps=50, intervals=[G], progress=progress)
+        if model.history.interrupted:
+            raise KeyboardInterrupt  # half a staircase is no result
         errors.append((model.rmse(X, y), model.rmse(X_test, y_test)))
     return np.array(errors)
 
 
 def run(folder, progress=False, short=False):
-    """All seeds (one, and grids up to 20, if `short`); resumes from the seeds in staircase.json; returns the table."""
+    """All seeds; returns the table. Resumes from the seeds in staircase.json.
+
+    short: one seed and grids up to 20, kept in staircase-short.json.
+    """
     intervals, seeds = (INTERVALS[:3], SEEDS[:1]) if short else (INTERVALS, SEEDS)
-    path = os.path.join(folder, "staircase.json")
+    path = os.path.join(folder, "staircase-short.json" if short else "staircase.json")
     done = {}
     if os.path.exists(path):
         with open(path) as file:
