@@ -2,8 +2,11 @@
 
 import contextlib
 import io
+import json
 import re
 from pathlib import Path
+
+import numpy as np
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -58,3 +61,14 @@ def block_of_table(after):
     """Cells of the first and third line of the table after some text, without the first column."""
     lines = [line for line in README.read_text().split(after, 1)[1].splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in lines[k].strip("|").split("|")[1:]] for k in (0, 2)]
+
+
+def test_the_staircase_in_the_readme_is_the_recorded_one():
+    """The record is what `kanref reproduce staircase` wrote: five seeds, at or below the authors' figures in the median."""
+    record = json.loads((README.parent / "tests/data/staircase.json").read_text())
+    medians = np.median([np.array(errors)[:, 1] for errors in record["errors"].values()], axis=0)
+    assert len(record["errors"]) == 5 and record["intervals"] == [5, 10, 20, 50, 100]
+    assert (medians <= record["paper"]).all()
+    lines = README.read_text().split("<!-- staircase", 1)[1].splitlines()
+    row = next(line for line in lines if line.startswith("| kanref"))
+    assert [float(cell) for cell in row.strip("|").split("|")[1:]] == [float(f"{m:.1e}") for m in medians]
