@@ -24,6 +24,7 @@ TASKS = {
     "binary": objectives.logistic,
 }
 OPTIMIZERS = ("lbfgs", "adam", "lm")
+TIE = 1e-9  # relative difference of validation losses up to which the coarser grid is kept
 REFIT_SAMPLES = 5000  # samples that a new grid is fitted to on the way from coarse to fine
 
 
@@ -164,7 +165,7 @@ class Model:
                 reasons = (*model.history.reasons[:-1], optimize.Stop.INTERRUPTED.value)
                 model = replace(model, history=replace(model.history, reasons=reasons))
                 break
-            if watch.lowest < lowest:
+            if watch.lowest < lowest * (1 - TIE):
                 best, lowest = model, watch.lowest
             if model.history.interrupted:
                 break
