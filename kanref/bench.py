@@ -27,7 +27,7 @@ from kanref.network import kan
 AGREEMENT = {"float64": 1e-12, "float32": 2e-4}  # of value and gradient, relative to the largest entry
 SPINCOUNT = "GOMP_SPINCOUNT", "10000"  # what kanref.kernels sets for itself
 RESET = "/proc/self/clear_refs"  # where Linux forgets a process's peak memory
-MLP_LIKE = "fast-kan"  # timed, never compared
+ANOTHER_FUNCTION = "fast-kan"  # timed, never compared
 SLOW = 2.0  # seconds for one evaluation beyond which a peer is timed once
 
 
@@ -240,7 +240,7 @@ def bench(case, peers, rounds, progress=lambda text: None):
     milliseconds = 1e3 * float(np.median(own_seconds))
     for name, seconds in runs.items():
         found[name]["ms"] = 1e3 * float(np.median(seconds))
-    comparable = [f["ms"] for name, f in found.items() if "ms" in f and name != MLP_LIKE]
+    comparable = [f["ms"] for name, f in found.items() if "ms" in f and name != ANOTHER_FUNCTION]
     ratio = min(comparable) / milliseconds if comparable else None
     return {
         "case": case.name,
@@ -346,12 +346,12 @@ def ratios(rows):
             row["case"]: row["peers"][peer]["ms"] / row["kanref"] for row in rows if "ms" in row["peers"].get(peer, {})
         }
 
-    shipped, mlp_like, found = of("pykan"), of(MLP_LIKE), []
+    shipped, another, found = of("pykan"), of(ANOTHER_FUNCTION), []
     if shipped:
         least = min(shipped, key=shipped.get)
         found.append((f"pykan as shipped, least ({least})", shipped[least], "x", 50))
-    if "deep100" in mlp_like:
-        found.append((f"{MLP_LIKE}, deep100", mlp_like["deep100"], "x", 1))
+    if "deep100" in another:
+        found.append((f"{ANOTHER_FUNCTION}, deep100", another["deep100"], "x", 1))
     return found
 
 

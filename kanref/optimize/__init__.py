@@ -4,8 +4,8 @@ An objective is any callable `theta -> (value, gradient)`; `scipy.optimize.minim
 theta, jac=True)` runs the same one. Which method:
 
 - `lbfgs` first, for full-batch fits: no learning rate, and it goes down to rounding.
-- `levenberg_marquardt` for least squares with up to a few thousand parameters: on fits of splines
-  a few dozen steps do what thousands of quasi-Newton steps do.
+- `levenberg_marquardt` for least squares with up to a few thousand parameters: it converges
+  quadratically where the residuals get small.
 - `adam` for minibatches and for objectives that are noisy or not smooth.
 """
 

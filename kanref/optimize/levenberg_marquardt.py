@@ -28,9 +28,9 @@ def levenberg_marquardt(
         accepted:  mu <- mu max(1/10, 1 - (2 ratio - 1)^3),  nu <- 2
         rejected:  mu <- mu nu,                              nu <- 2 nu
 
-    (1/10 instead of 1/3: fewer steps on fits of splines). It starts as damping |J g|^2 / |g|^2,
+    (1/10 where Nielsen has 1/3). It starts as damping |J g|^2 / |g|^2,
     relative to the curvature along the gradient g = J'r. All parameters are damped alike: scaling
-    by the columns of J, as Marquardt does, gained nothing on such fits, and columns of zeros (the
+    by the columns of J is what Marquardt does, but columns of zeros (the
     coefficients of empty intervals, which then stay as they are) would need a rule of their own.
 
     A dense J is reduced once to its triangle, J = Q R, and every damping tried costs one more QR of
