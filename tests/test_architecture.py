@@ -1,10 +1,10 @@
 """The shape of the house, read from its imports: floors, leaves, what is never used, and what stands at the top.
 
     4   model plot sklearn interop golden check papers cli io bench job     the doors
-    3   grids objectives sparsify symbolic lotra multilevel pde initialise
+    3   grids objectives sparsify symbolic lotra multilevel pde initialise data
     2   network mlp                                                       the waist
-    1   bases weights terms nodes narrow
-    0   spec tensors jets arrays tables optimize kernels bench_peers      nothing of kanref
+    1   bases functions weights terms edges nodes narrow
+    0   spec tensors jets arrays tables words optimize kernels bench_peers    nothing of kanref
 
 A module imports from lower floors; beside its own floor only as `BESIDE` says.
 """
@@ -25,14 +25,14 @@ import kanref
 ROOT = Path(kanref.__file__).parents[1]
 FILES = sorted((ROOT / "kanref").rglob("*.py"))
 LEVELS = (
-    "spec tensors jets arrays tables optimize kernels bench_peers",
-    "bases weights terms nodes narrow",
+    "spec tensors jets arrays tables words optimize kernels bench_peers",
+    "bases functions weights terms edges nodes narrow",
     "network mlp",
-    "grids objectives sparsify symbolic lotra multilevel pde initialise",
+    "grids objectives sparsify symbolic lotra multilevel pde initialise data",
     "model plot sklearn interop golden check papers cli io bench job",
 )
 FLOOR = {module: floor for floor, modules in enumerate(LEVELS) for module in modules.split()}
-BESIDE = {1, 4}  # floors whose modules may import each other
+BESIDE = {1, 2, 3, 4}  # floors whose modules may import each other
 LAZY = {("network", "initialise")}  # upwards, inside a function: `net.init` is a method for convenience
 FOR_WHOM = {  # modules that few may import
     "spec": {"check", "golden"},
@@ -45,7 +45,9 @@ ALSO = {  # beside the standard library and NumPy, anywhere in the file
     "optimize": {"scipy"},
     "grids": {"scipy"},
     "objectives": {"scipy"},
+    "functions": {"scipy", "sympy"},
     "symbolic": {"scipy", "sympy"},
+    "data": {"scipy", "snappy"},
     "pde": {"scipy"},
     "bench_peers": PEERS,
 }
