@@ -25,6 +25,8 @@ import numpy as np
 from kanref import arrays as border
 from kanref import bases, jets, objectives, spec, terms
 from kanref.bases import BSpline, Chebyshev, MinMax, Pointwise
+from kanref.edges import Symbolic
+from kanref.functions import LIBRARY
 from kanref.network import KAN, Layer, kan, spline_layer
 from kanref.nodes import AFFINE, Nodes
 from kanref.objectives import Collocation, Supervised, WeightedSum
@@ -135,6 +137,13 @@ def define_nodes(nodes, arrays, number):
     return lambda u: spec.nodes(u, nodes.arity, *affine)
 
 
+def define_formula(function):
+    """A function of a `Symbolic` term by the definition: series -> series."""
+    if LIBRARY.get(function.name) is not function:
+        raise TypeError(f"the definition does not know your own function {function.name!r}; it knows kanref's library")
+    return _entry(spec.FORMULAS, function.name, f"function {function.name!r}", "spec.FORMULAS")
+
+
 def definition(net, theta):
     """The layers of the definition, a list of `spec.Layer`, for a network and theta of any number type.
 
@@ -146,15 +155,20 @@ def definition(net, theta):
     views = {name: border.view(theta, start, shape) for name, (start, shape) in net.layout.items()}
     for l, layer in enumerate(net.layers):
         arrays = {name: views[f"{l}.{name}"] for name in layer.arrays}
-        sums = []
+        sums, formulas = [], []
         for name, term in layer.terms.items():
-            if not isinstance(term, Linear):
-                raise TypeError(f"the definition does not know terms of type {type(term).__name__} ({name!r})")
             own = {array: arrays[f"{name}.{array}"] for array in term.arrays}
-            sums.append((define_basis(term.basis, number), define_tensor(term.weights, own, number)))
+            if isinstance(term, Symbolic):
+                formulas += [(q, p, define_formula(f), row) for (q, p, f), row in zip(term.formulas, own["affine"])]
+            elif isinstance(term, Linear):
+                sums.append((define_basis(term.basis, number), define_tensor(term.weights, own, number)))
+            else:
+                raise TypeError(f"the definition does not know terms of type {type(term).__name__} ({name!r})")
+        if not sums:
+            sums = [(spec.base_basis(spec.identity), np.zeros((layer.sums, layer.inputs, 1), int))]
         normalise = layer.normalise and define_map(layer.normalise, number)
         nodes = layer.nodes and define_nodes(layer.nodes, arrays, number)
-        layers.append(spec.Layer(sums, arrays.get("bias"), normalise, nodes))
+        layers.append(spec.Layer(sums, arrays.get("bias"), normalise, nodes, formulas))
     return layers
 
 
@@ -586,6 +600,12 @@ def structures(rng):
     nets["chebyshev"] = KAN((Layer({"series": chebyshev(2, 2)}, True), Layer({"series": chebyshev(2, 1)})))
     four = {**spline_layer(2, 2, basis).terms, "series": chebyshev(2, 2), "sine": Linear(bases.sin, Full((2, 2, 1)))}
     nets["four terms"] = KAN((Layer(four), Layer({"series": chebyshev(2, 1), **spline_layer(2, 1, basis).terms})))
+    pick = lambda *names: tuple((k % 2, k // 2, LIBRARY[name]) for k, name in enumerate(names))
+    formulas = Symbolic((2, 2), pick("sin", "x^2", "gaussian", "arctan")), Symbolic((1, 2), ((0, 1, LIBRARY["exp"]),))
+    nets["formulas"] = KAN((Layer({"symbolic": formulas[0]}), Layer({"symbolic": formulas[1]}, bias=True)))
+    nets["formulas and splines"] = KAN(
+        tuple(Layer({**spline_layer(2, Q, basis).terms, "symbolic": f}) for Q, f in zip((2, 1), formulas))
+    )
     nets["linear first layer"] = kan([2, 3, 1], intervals=3, first="linear", bias=True)
     nets["inputs by tanh"] = kan([2, 2, 1], intervals=2, normalise=bases.tanh)
     nets["inputs by sigmoid"] = kan([2, 2, 1], intervals=2, domain=(0.0, 1.0), normalise=bases.sigmoid, bias=True)
@@ -672,8 +692,7 @@ def smoothness(net):
     continuous = [np.inf]
     for layer in net.layers[1:]:
         for term in layer.terms.values():
-            if isinstance(term.basis, BSpline):
-                b = term.basis
+            if isinstance(b := getattr(term, "basis", None), BSpline):
                 ties = max(int(np.unique(t, return_counts=True)[1].max()) for t in b.knots)
                 continuous += [b.degree - ties, {"zero": np.inf, "linear": 1, "clamp": 0, "error": np.inf}[b.outside]]
     return min(continuous)

@@ -18,15 +18,17 @@ import numpy as np
 
 import kanref
 from kanref.bases import BASE_FUNCTIONS, BSpline, Chebyshev, MinMax, Pointwise
+from kanref.edges import Symbolic
+from kanref.functions import LIBRARY, Function
 from kanref.network import KAN, Layer
 from kanref.nodes import Nodes
 from kanref.terms import Linear
 from kanref.weights import Fixed, Full, Masked, Scaled
 
 FORMAT = 1
-KINDS = {
-    kind.__name__: kind for kind in (KAN, Layer, Linear, BSpline, Chebyshev, MinMax, Nodes, Full, Fixed, Masked, Scaled)
-}
+PARTS = KAN, Layer, Linear, Symbolic, BSpline, Chebyshev, MinMax, Nodes, Full, Fixed, Masked, Scaled
+KINDS = {kind.__name__: kind for kind in PARTS}
+NAMED = {"Pointwise": (Pointwise, BASE_FUNCTIONS), "Function": (Function, LIBRARY)}  # kept by name, never as code
 
 
 class FileError(ValueError):
@@ -35,13 +37,14 @@ class FileError(ValueError):
 
 def encode(part, tensors):
     """A structure as JSON types; its arrays go to `tensors`."""
-    if isinstance(part, Pointwise):
-        if BASE_FUNCTIONS.get(part.name, part) is not part:
-            raise ValueError(
-                f"a function of your own is named {part.name!r} as one of kanref's, which readers of the file would "
-                "get instead; give it another name"
-            )
-        return {"kind": "Pointwise", "name": part.name}
+    for kind, (named, own) in NAMED.items():
+        if isinstance(part, named):
+            if own.get(part.name, part) is not part:
+                raise ValueError(
+                    f"a function of your own is named {part.name!r} as one of kanref's, which readers of the file would "
+                    "get instead; give it another name"
+                )
+            return {"kind": kind, "name": part.name}
     if is_dataclass(part):
         kind = type(part).__name__
         if KINDS.get(kind) is not type(part):
@@ -71,13 +74,15 @@ def decode(part, tensors, functions):
     if "map" in part:
         return {key: decode(value, tensors, functions) for key, value in part["map"].items()}
     kind = part["kind"]
-    if kind == "Pointwise":
-        if part["name"] not in functions:
+    if kind in NAMED:
+        named, own = NAMED[kind]
+        function = functions.get(part["name"], own.get(part["name"]))
+        if not isinstance(function, named):
             raise FileError(
-                f"the model uses the base function {part['name']!r}, which is not one of kanref's; give it: "
-                f"load(path, functions={{{part['name']!r}: Pointwise(...)}})"
+                f"the model uses the {'base ' * (kind == 'Pointwise')}function {part['name']!r}, which is not one of "
+                f"kanref's; give it: load(path, functions={{{part['name']!r}: {kind}(...)}})"
             )
-        return functions[part["name"]]
+        return function
     if kind not in KINDS:
         raise FileError(f"unknown part {kind!r} in the structure; the file may come from a newer kanref")
     return KINDS[kind](**{key: decode(value, tensors, functions) for key, value in part.items() if key != "kind"})
@@ -128,7 +133,7 @@ def write_atomically(path, data):
 
 
 def load_network(path, functions=None):
-    """net, theta and extra from a file; `functions` {name: Pointwise} for base functions that are not kanref's own.
+    """net, theta and extra from a file; `functions` {name: Pointwise or Function} for those that are not kanref's own.
 
     Raises FileNotFoundError, or FileError for files that are damaged, foreign or newer; nothing in a file is executed.
     """
@@ -151,7 +156,7 @@ def load_network(path, functions=None):
             raise FileError(f"{path} has format {number}, but this kanref reads up to {FORMAT}; update kanref")
         if header["sha256"] != digest(header, tensors):
             raise FileError(f"{path} is damaged: its check sum does not fit its contents; copy or save it again")
-        net = decode(header["structure"], tensors, {**BASE_FUNCTIONS, **(functions or {})})
+        net = decode(header["structure"], tensors, functions or {})
         if not isinstance(net, KAN):
             raise FileError(f"{path} is damaged: it holds no network, but {type(net).__name__}")
         dtype = tensors[next(iter(net.layout))].dtype if net.layout else np.float64

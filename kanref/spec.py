@@ -9,9 +9,9 @@ Contents, in the order of the paper (Liu et al., arXiv 2404.19756):
 
     1. B-splines and their derivatives      Cox-de Boor on any non-decreasing knots
     2. truncated Taylor series              input derivatives of any order
-    3. bases                                B-splines, Chebyshev, base functions b(x)
+    3. bases                                B-splines, Chebyshev, base functions b(x), functions of formulas
     4. weights                              full, masked, scaled
-    5. layer and network                    sum of terms, product nodes, affine nodes
+    5. layer and network                    sum of terms, formulas on edges, product nodes, affine nodes
     6. losses
     7. optimisers                           Adam's step, the L-BFGS direction
 
@@ -124,6 +124,24 @@ def reciprocal(z):
     return y
 
 
+def power(z, r):
+    """z^r as a series: z y' = r z' y. Whole r >= 0 by multiplication, which also holds at z = 0."""
+    if r == int(r) and r >= 0:
+        y = [1 + 0 * z[0]] + [0 * z[0]] * (len(z) - 1)
+        for _ in range(int(r)):
+            y = times(y, z)
+        return y
+    y = [z[0] ** r]
+    for m in range(1, len(z)):
+        y.append(sum((r * j - (m - j)) * z[j] * y[m - j] for j in range(1, m + 1)) / (m * z[0]))
+    return y
+
+
+def primitive(value, rate, z):
+    """y(z(t)) with y = value at t = 0 and y' = rate z', for a series `rate` of dy/dz along z(t)."""
+    return [value, *(sum(j * z[j] * rate[m - j] for j in range(1, m + 1)) / m for m in range(1, len(z)))]
+
+
 # ------------------------------------------------------------------------------------------------------ 3. bases
 
 
@@ -150,9 +168,65 @@ def sine(z):
     return compose([(s, c, -s, -c)[k % 4] for k in range(len(z))], z)
 
 
+def cosine(z):
+    """cos x, from its derivatives cos, -sin, -cos, sin, ..."""
+    s, c = library(z[0]).sin(z[0]), library(z[0]).cos(z[0])
+    return compose([(c, -s, -c, s)[k % 4] for k in range(len(z))], z)
+
+
 def identity(z):
     """b(x) = x."""
     return list(z)
+
+
+def plus(constant, z):
+    """constant + z."""
+    return [constant + z[0], *z[1:]]
+
+
+def negative(z):
+    """-z."""
+    return [-c for c in z]
+
+
+def absolute(z):
+    """|x|; the sign is that of the real part, and 0 at 0."""
+    sign = (z[0].real > 0) - (z[0].real < 0)
+    return [sign * c for c in z]
+
+
+def sign(z):
+    """-1, 0 or 1."""
+    return [(z[0].real > 0) - (z[0].real < 0) + 0 * z[0], *(0 * c for c in z[1:])]
+
+
+FORMULAS = {  # series of the functions that an edge may be, by name
+    "0": lambda z: [0 * c for c in z],
+    "x": identity,
+    **{f"x^{n}": lambda z, n=n: power(z, n) for n in (2, 3, 4, 5)},
+    "1/x": reciprocal,
+    **{f"1/x^{n}": lambda z, n=n: reciprocal(power(z, n)) for n in (2, 3, 4, 5)},
+    **{name: lambda z: power(z, 0.5) for name in ("sqrt", "x^0.5")},
+    "x^1.5": lambda z: power(z, 1.5),
+    **{name: lambda z: power(z, -0.5) for name in ("1/sqrt(x)", "1/x^0.5")},
+    "exp": exponential,
+    "log": lambda z: primitive(library(z[0]).log(z[0]), reciprocal(z), z),
+    "abs": absolute,
+    "sin": sine,
+    "cos": cosine,
+    "tan": lambda z: times(sine(z), reciprocal(cosine(z))),
+    "tanh": tanh,
+    "sgn": sign,
+    "arcsin": lambda z: primitive(library(z[0]).asin(z[0]), power(plus(1, negative(times(z, z))), -0.5), z),
+    "arccos": lambda z: primitive(library(z[0]).acos(z[0]), negative(power(plus(1, negative(times(z, z))), -0.5)), z),
+    "arctan": lambda z: primitive(library(z[0]).atan(z[0]), reciprocal(plus(1, times(z, z))), z),
+    "arctanh": lambda z: primitive(library(z[0]).atanh(z[0]), reciprocal(plus(1, negative(times(z, z)))), z),
+    "gaussian": lambda z: exponential(negative(times(z, z))),
+    "sinh": lambda z: [(a - b) / 2 for a, b in zip(exponential(z), exponential(negative(z)))],
+    "cosh": lambda z: [(a + b) / 2 for a, b in zip(exponential(z), exponential(negative(z)))],
+    "arcsinh": lambda z: primitive(library(z[0]).asinh(z[0]), power(plus(1, times(z, z)), -0.5), z),
+    "sigmoid": sigmoid,
+}
 
 
 def base_basis(function):
@@ -203,6 +277,7 @@ class Layer(NamedTuple):
     """y_q = sum over terms, inputs p and functions i of W[q,p,i] b_i(n_p(x_p)) + bias_q, then nodes.
 
     terms: pairs (basis, W) with basis(p, series) -> list of K series and W of shape (Q, P, K);
+    formulas: (q, p, f, (a, b, c, d)), which add c f(a x_p + b) + d to y_q, with f from series to series;
     normalise: function of (p, series) applied to the inputs of all terms, or None;
     bias: (Q,) or None;
     nodes: function of the list of Q series, or None.
@@ -212,6 +287,7 @@ class Layer(NamedTuple):
     bias: object = None
     normalise: object = None
     nodes: object = None
+    formulas: list = ()
 
 
 def layer(definition, z):
@@ -223,6 +299,9 @@ def layer(definition, z):
         b = np.array([basis(p, series) for p, series in enumerate(z)])  # (P, K, m+1)
         y = y + np.tensordot(W, b, axes=([1, 2], [0, 1]))
     y = [list(series) for series in y]
+    for q, p, f, (a, b, c, d) in definition.formulas:
+        value = f(plus(b, [a * coefficient for coefficient in z[p]]))
+        y[q] = [u + v for u, v in zip(y[q], plus(d, [c * coefficient for coefficient in value]))]
     if definition.bias is not None:
         y = [[c + series[0], *series[1:]] for c, series in zip(definition.bias, y)]
     return definition.nodes(y) if definition.nodes else y

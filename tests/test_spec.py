@@ -272,3 +272,40 @@ def test_losses_are_those_of_the_libraries():
     binary = labels % 2
     by_scipy = -scipy.special.log_expit(np.where(binary, f[:, 0], -f[:, 0])).mean()
     assert_allclose(spec.logistic(f[:, :1], binary), by_scipy, rtol=1e-14)
+
+
+# ----------------------------------------------------------------------------------------------------------- formulas
+
+EXACT_FUNCTIONS = {
+    **{f"x^{n}": lambda x, n=n: x**n for n in (2, 3, 4, 5)},
+    **{f"1/x^{n}": lambda x, n=n: x**-n for n in (2, 3, 4, 5)},
+    "0": lambda x: 0 * x,
+    "x": lambda x: x,
+    "1/x": lambda x: 1 / x,
+    "sqrt": mpmath.sqrt,
+    "x^0.5": mpmath.sqrt,
+    "x^1.5": lambda x: x * mpmath.sqrt(x),
+    "1/sqrt(x)": lambda x: 1 / mpmath.sqrt(x),
+    "1/x^0.5": lambda x: 1 / mpmath.sqrt(x),
+    "abs": abs,
+    "sgn": mpmath.sign,
+    "arcsin": mpmath.asin,
+    "arccos": mpmath.acos,
+    "arctan": mpmath.atan,
+    "arctanh": mpmath.atanh,
+    "arcsinh": mpmath.asinh,
+    "gaussian": lambda x: mpmath.exp(-x * x),
+    "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+    **{name: getattr(mpmath, name) for name in ("exp", "log", "sin", "cos", "tan", "tanh", "sinh", "cosh")},
+}
+
+
+@pytest.mark.parametrize("name", spec.FORMULAS)
+def test_functions_of_formulas_are_taylor_series(name):
+    """Coefficients of f(x + t) to order 4 against mpmath's, at 40 digits."""
+    with mpmath.workdps(40):
+        for x in (mpmath.mpf(3) / 10, mpmath.mpf(7) / 8):
+            series = spec.FORMULAS[name]([x, mpmath.mpf(1), *[mpmath.mpf(0)] * 3])
+            exact = mpmath.taylor(EXACT_FUNCTIONS[name], x, 4)
+            # mpmath differentiates numerically, at twice the digits
+            assert max(abs(a - b) for a, b in zip(series, exact)) < mpmath.mpf(10) ** -28
