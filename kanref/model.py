@@ -71,6 +71,9 @@ class Model:
     net: structure; theta: flat vector; task: "regression" (mean squared error), "absolute" (mean absolute error),
     "classification" (softmax over the outputs), "binary" (logistic, one output); history: of all fits so far;
     extra: JSON types that travel with the file (the CLI keeps the table's schema there).
+    width: columns of X; columns: those of them that the network takes, all unless inputs were pruned; names: of all
+    columns, for pictures and formulas, () for x1, x2, ...
+    report: what the step that made this model says about it (a refit, pruning, symbolification); not kept in files.
     """
 
     net: KAN
@@ -78,24 +81,56 @@ class Model:
     task: str = "regression"
     history: History = field(default_factory=History.empty)
     extra: dict = field(default_factory=dict)
+    width: int | None = None
+    columns: tuple[int, ...] | None = None
+    names: tuple[str, ...] = ()
+    report: object = field(default=None, repr=False)
 
     def __post_init__(self):
         border.choice(self.task, "task", tuple(TASKS))
         theta = border.real_array(self.theta, "theta")
         self.net.split(theta)
-        object.__setattr__(self, "theta", theta)
+        width = border.integer(self.net.inputs if self.width is None else self.width, "width", self.net.inputs)
+        columns = tuple(int(c) for c in (range(width) if self.columns is None else self.columns))
+        if len(columns) != self.net.inputs or not set(columns) <= set(range(width)):
+            raise ValueError(
+                f"columns must be {self.net.inputs} of 0..{width - 1}, one for each input of the network, but it is {columns}"
+            )
+        names = tuple(map(str, self.names))
+        if names and (len(names) != width or len(set(names)) != width):
+            raise ValueError(f"names must be {width} different texts, one for each column of X, but it is {names}")
+        for name, value in (("theta", theta), ("width", width), ("columns", columns), ("names", names)):
+            object.__setattr__(self, name, value)
+
+    def points(self, X):
+        """The network's inputs (N, net.inputs) from X (N, width); ValueError for other shapes."""
+        X = border.points(X, self.width, "X")
+        return X if len(self.columns) == self.width else np.ascontiguousarray(X[:, self.columns])
+
+    @property
+    def input_names(self):
+        """Names of the network's inputs: those given, or x1, x2, ... by the column of X, also after pruning."""
+        names = self.names or [f"x{c + 1}" for c in range(self.width)]
+        return [names[c] for c in self.columns]
 
     @classmethod
-    def build(cls, widths, *, seed=0, task="regression", scheme="kanref", dtype=np.float64, **structure):
-        """A new model. widths and structure: see `kanref.kan`; scheme: see `kanref.initialise`."""
+    def build(cls, widths, *, seed=0, task="regression", scheme="kanref", dtype=np.float64, names=(), **structure):
+        """A new model. widths and structure: see `kanref.kan`; scheme: see `kanref.initialise`; names: of the inputs."""
         net = kan(widths, **structure)
-        return cls(net, net.init(seed, scheme).astype(dtype, copy=False), task)
+        return cls(net, net.init(seed, scheme).astype(dtype, copy=False), task, names=names)
 
     # -------------------------------------------------------------------------------------------------- training
 
-    def objective(self, X, y):
-        """theta -> (value, gradient) of the task's loss on data."""
-        return TASKS[self.task](self.net, X, y)
+    def objective(self, X, y, sparsity=None):
+        """theta -> (value, gradient) of the task's loss on data, plus a penalty for `sparsity`; see `fit`."""
+        x = self.points(X)
+        data = TASKS[self.task](self.net, x, y)
+        if not sparsity:
+            return data
+        options = {"weight": sparsity} if isinstance(sparsity, (int, float)) else dict(sparsity)
+        from kanref import sparsify
+
+        return objectives.weighted_sum([(1, data), (options.pop("weight"), sparsify.penalty(self.net, x, **options))])
 
     def fit(
         self,
@@ -105,6 +140,7 @@ class Model:
         optimizer="lbfgs",
         steps=100,
         intervals=None,
+        sparsity=None,
         batch=None,
         rate=None,
         validation=None,
@@ -119,6 +155,8 @@ class Model:
         optimizer: "lbfgs", "adam", or "lm" (Levenberg-Marquardt, mean squared error only).
         steps: accepted steps, or steps for each entry of `intervals`.
         intervals: train coarse to fine: extend the grid to each of these numbers of intervals in turn and train there.
+        sparsity: weight lambda of the L1 and entropy penalty (eq. 2.20; 1e-3 to 1e-2 are usual), or a dictionary of it as
+            "weight" and options of `kanref.sparsify.penalty`: {"weight": 1e-2, "entropy": 2.0}. None: none.
         batch: samples in a minibatch ("adam" only); rate: a number, vector or schedule for "adam" (default 1e-3).
         validation: a share in (0, 1) of the samples, drawn with `seed`, or (X, y). With it, the grid and the parameters
             of lowest validation loss are returned, be they coarse and early; a finer grid may learn the noise. Computed
@@ -147,9 +185,10 @@ class Model:
             raise ValueError("patience needs validation data: give validation=0.2 or validation=(X, y)")
         if intervals is not None and (np.ndim(intervals) != 1 or not len(intervals)):
             raise ValueError(f"intervals must be a list of numbers, as [3, 5, 10], but it is {intervals!r}")
-        X = border.points(X, self.net.inputs, "X")
+        X = border.points(X, self.width, "X")
         (X, y), held_out = self._divide(X, np.asarray(y), validation, seed)
         self._check_spread(X)
+        self._check_sparsity(sparsity)
         model, best, lowest = self, self, np.inf
         for G in [None] if intervals is None else intervals:
             try:
@@ -158,7 +197,7 @@ class Model:
                 factor = 2 if optimizer == "lm" else 1  # Levenberg-Marquardt minimises half the sum of squares
                 every = batch and len(X) // batch
                 watch = _Watch(model, held_out, patience, callback, steps, progress, every, factor)
-                model = model._run(X, y, optimizer, steps, batch, rate, seconds, seed, watch)
+                model = model._run(X, y, sparsity, optimizer, steps, batch, rate, seconds, seed, watch)
             except KeyboardInterrupt:
                 if model.history is self.history:
                     raise  # before the first step there is nothing to return
@@ -193,14 +232,21 @@ class Model:
     def _check_spread(self, X):
         if len(X) < 2:
             raise ValueError(f"X has {len(X)} sample, but training needs at least 2")
-        constant = np.flatnonzero(np.ptp(X, axis=0) == 0)
+        constant = np.intersect1d(np.flatnonzero(np.ptp(X, axis=0) == 0), self.columns)
         if constant.size:
             raise ValueError(
                 f"column {constant[0]} of X is constant ({X[0, constant[0]]:g}) and teaches nothing; drop it"
             )
 
-    def _run(self, X, y, optimizer, steps, batch, rate, seconds, seed, watch):
-        objective = self.objective(X, y)
+    def _check_sparsity(self, sparsity):
+        weight = sparsity.get("weight") if isinstance(sparsity, dict) else 0.0 if sparsity is None else sparsity
+        if not isinstance(weight, (int, float)) or not 0 <= weight < np.inf:
+            raise ValueError(
+                f'sparsity must be a weight >= 0, or a dictionary with one as "weight", but it is {sparsity!r}; try 1e-3'
+            )
+
+    def _run(self, X, y, sparsity, optimizer, steps, batch, rate, seconds, seed, watch):
+        objective = self.objective(X, y, sparsity)
         common = {"steps": steps, "callback": watch, "seconds": seconds}
         with watch:
             if optimizer == "lbfgs":
@@ -220,7 +266,7 @@ class Model:
 
     def raw(self, X):
         """Outputs of the network, (N, m): predictions or class scores."""
-        return self.net(self.theta, border.points(X, self.net.inputs, "X"))
+        return self.net(self.theta, self.points(X))
 
     def predict(self, X):
         """Regression: values, (N,) for one output, else (N, m). Classification: labels, (N,)."""
@@ -242,16 +288,25 @@ class Model:
         return e / e.sum(1, keepdims=True)
 
     def gradient(self, X):
-        """d output / d input at every sample, (N, m, n)."""
-        return self.net.gradient(self.theta, border.points(X, self.net.inputs, "X"))
+        """d output / d column at every sample, (N, m, width); 0 for columns that the network does not take."""
+        return self._widen(self.net.gradient(self.theta, self.points(X)), 1)
 
     def hessian(self, X):
-        """Second derivatives with respect to the inputs, (N, m, n, n)."""
-        return self.net.hessian(self.theta, border.points(X, self.net.inputs, "X"))
+        """Second derivatives with respect to the columns, (N, m, width, width)."""
+        return self._widen(self.net.hessian(self.theta, self.points(X)), 2)
+
+    def _widen(self, a, axes):
+        """Derivatives with respect to the network's inputs in the last axes, put at the columns of X."""
+        if len(self.columns) == self.width:
+            return a
+        wide = np.zeros((*a.shape[: a.ndim - axes], *(self.width,) * axes), a.dtype)
+        wide[(..., *np.ix_(*(self.columns,) * axes))] = a
+        return wide
 
     def derivatives(self, X, directions=None):
-        """Values, first and second derivatives along directions; see `KAN.derivatives`."""
-        return self.net.derivatives(self.theta, border.points(X, self.net.inputs, "X"), directions)
+        """Values, first and second derivatives along directions (D, width); see `KAN.derivatives`."""
+        v = np.eye(self.width) if directions is None else border.points(directions, self.width, "directions")
+        return self.net.derivatives(self.theta, self.points(X), v[:, self.columns])
 
     def loss(self, X, y):
         """The task's loss on data."""
@@ -259,7 +314,7 @@ class Model:
 
     def rmse(self, X, y):
         """Root mean squared error over samples and outputs."""
-        return float(np.sqrt(objectives.mse(self.net, X, y).value(self.theta)))
+        return float(np.sqrt(objectives.mse(self.net, self.points(X), y).value(self.theta)))
 
     def score(self, X, y):
         """Regression: R^2 = 1 - sum (y - f)^2 / sum (y - mean y)^2, averaged over outputs. Classification: accuracy."""
@@ -283,15 +338,80 @@ class Model:
         """
         if intervals is None:
             net, theta = grids.refine(self.net, self.theta)[:2]
-        else:
-            net, theta = grids.extend(self.net, self.theta, intervals, X)[:2]
-        return replace(self, net=net, theta=theta)
+            return replace(self, net=net, theta=theta, report=None)
+        x = None if X is None else self.points(X)
+        net, theta, report = grids.extend(self.net, self.theta, intervals, x)
+        return replace(self, net=net, theta=theta, report=report)
 
     def update_grid(self, X, rule="kanref", mix=None):
         """Knots that cover what arrives at every layer, the functions kept; see `grids.update_from_samples`."""
-        X = border.points(X, self.net.inputs, "X")
-        net, theta = grids.update_from_samples(self.net, self.theta, X, rule, mix)[:2]
-        return replace(self, net=net, theta=theta)
+        net, theta, report = grids.update_from_samples(self.net, self.theta, self.points(X), rule, mix)
+        return replace(self, net=net, theta=theta, report=report)
+
+    # ---------------------------------------------------------------------------- sparsity, formulas and pictures
+
+    def attribute(self, X, method="backward"):
+        """Scores of nodes and edges on data; see `kanref.sparsify.attribute`."""
+        from kanref import sparsify
+
+        return sparsify.attribute(self.net, self.theta, self.points(X), method)
+
+    def prune(self, X, **options):
+        """The model without the nodes and edges that do not matter on data; see `kanref.sparsify.prune`.
+
+        Columns whose input was pruned are still given to `predict`, and ignored. `report` lists the survivors.
+        """
+        from kanref import sparsify
+
+        pruned = sparsify.prune(self.net, self.theta, self.points(X), **options)
+        columns = tuple(self.columns[i] for i in pruned.inputs)
+        return replace(self, net=pruned.net, theta=pruned.theta, columns=columns, report=pruned.report)
+
+    def suggest(self, X, l, q, p, **options):
+        """Functions that the edge from node p to sum q of layer l may be, the likeliest first; see `kanref.symbolic`."""
+        from kanref import symbolic
+
+        return symbolic.suggest(self.net, self.theta, self.points(X), l, q, p, **options)
+
+    def fix(self, X, l, q, p, function, **options):
+        """The model with that edge turned into c f(a x + b) + d, fitted to its spline on data."""
+        from kanref import symbolic
+
+        net, theta = symbolic.fix(self.net, self.theta, l, q, p, function, self.points(X), **options)
+        return replace(self, net=net, theta=theta, report=None)
+
+    def unfix(self, X, l, q, p):
+        """The model with that edge a spline again."""
+        from kanref import symbolic
+
+        net, theta = symbolic.unfix(self.net, self.theta, l, q, p, self.points(X))
+        return replace(self, net=net, theta=theta, report=None)
+
+    def auto_symbolic(self, X, **options):
+        """The model with every edge turned into the best function of the library; see `kanref.symbolic.auto`."""
+        from kanref import symbolic
+
+        snapped = symbolic.auto(self.net, self.theta, self.points(X), **options)
+        return replace(self, net=snapped.net, theta=snapped.theta, report=snapped.report)
+
+    def formula(self, **options):
+        """The outputs as sympy expressions in the columns' names, a list; see `kanref.symbolic.formula`."""
+        from kanref import symbolic
+
+        return symbolic.formula(self.net, self.theta, self.input_names, **options)
+
+    def certificate(self, X, expressions=None, **options):
+        """How far formulas (by default this model's) are from the network, on data and on a grid of their box."""
+        expressions = self.formula() if expressions is None else expressions
+        from kanref import symbolic
+
+        return symbolic.certificate(expressions, self.net, self.theta, self.points(X), self.input_names, **options)
+
+    def plot(self, X, **options):
+        """The network as a diagram, a `matplotlib.figure.Figure`; see `kanref.plot.network`."""
+        from kanref import plot
+
+        return plot.network(self, X, **options)
 
     # ------------------------------------------------------------------------------------------- files and words
 
@@ -302,16 +422,19 @@ class Model:
             for name, a in vars(self.history).items()
             if name != "reasons"
         }
-        extra = {"task": self.task, "history": history, "reasons": list(self.history.reasons), "user": self.extra}
+        inputs = {"width": self.width, "columns": list(self.columns), "names": list(self.names)}
+        extra = {"task": self.task, "history": history, "reasons": list(self.history.reasons), "user": self.extra, **inputs}
         io.save_network(path, self.net, self.theta, extra)
 
     @classmethod
     def load(cls, path, functions=None):
-        """The model in a file; `functions` {name: Pointwise} for base functions of your own."""
+        """The model in a file; `functions` {name: Pointwise or Function} for functions of your own."""
         net, theta, extra = io.load_network(path, functions)
         try:
             columns = {name: np.array(a, int if name == "run" else float) for name, a in extra["history"].items()}
-            return cls(net, theta, extra["task"], History(**columns, reasons=tuple(extra["reasons"])), extra["user"])
+            history = History(**columns, reasons=tuple(extra["reasons"]))
+            inputs = {name: extra[name] for name in ("width", "columns", "names") if name in extra}
+            return cls(net, theta, extra["task"], history, extra["user"], **inputs)
         except (KeyError, TypeError, ValueError) as error:
             raise io.FileError(f"{path} holds a network but no model ({error}); use kanref.io.load_network") from None
 
