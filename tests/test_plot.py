@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 from io import BytesIO
 
 import matplotlib
@@ -14,6 +15,7 @@ from kanref import plot
 from kanref.bases import BSpline, Chebyshev, tanh
 from kanref.model import History, Model
 from kanref.network import KAN, Layer, kan, spline_layer
+from kanref.plot.style import BLUE, GREY
 from kanref.terms import Linear
 from kanref.weights import Full
 
@@ -154,7 +156,7 @@ def test_one_layer_alone():
 
 
 def test_wide_layers_show_their_largest_edges_and_say_so(monkeypatch):
-    monkeypatch.setattr(plot, "MAX_SHOWN", 4)
+    monkeypatch.setattr(import_module("kanref.plot.edges"), "MAX_SHOWN", 4)
     wide = Model.build([10, 6, 1], intervals=2)
     wide.net.split(wide.theta)["0.spline.W"][:, [0, 3, 9]] *= 50
     x = RNG.uniform(-1, 1, (60, 10))
@@ -175,7 +177,7 @@ def test_weak_edges_are_grey():
     views["0.spline.W"][:, 1] = 0
     views["0.base.W"][:, 1] = 1e-6
     colours = [ax.lines[1].get_color() for ax in plot.edges(quiet, X[:, :2]).axes]
-    assert colours == [plot.BLUE, plot.GREY]
+    assert colours == [BLUE, GREY]
 
 
 cheb = Layer({"cheb": Linear(Chebyshev(3), Full((2, 3, 4)))})

@@ -1,0 +1,61 @@
+"""What all figures share: colours, the style, the checks of names.
+
+Colours are Okabe and Ito's, which colour-blind readers can tell apart.
+"""
+
+from functools import wraps
+
+from matplotlib import rc_context
+
+BLUE, VERMILLION, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#E69F00", "#009E73", "#8C8C8C"
+INK = "#222222"
+MAX_SAMPLES = 4000  # points in a scatter
+MAX_KNOTS = 50  # ticks that can still be told apart
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#555555",
+    "axes.linewidth": 0.7,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "xtick.labelcolor": "black",
+    "ytick.labelcolor": "black",
+    "legend.frameon": True,
+    "legend.framealpha": 0.9,
+    "legend.edgecolor": "none",
+    "legend.fontsize": 9,
+    "savefig.dpi": 160,
+    "pdf.fonttype": 42,
+}
+
+
+def styled(draw):
+    """`draw` in this style; the user's settings are as before when it returns."""
+
+    @wraps(draw)
+    def in_style(*args, **kwargs):
+        with rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return in_style
+
+
+def checked_names(names, what, count, default):
+    """`count` names as text, by default `default` with a number."""
+    names = [f"{default}{k + 1}" for k in range(count)] if names is None else [str(name) for name in names]
+    if len(names) != count:
+        raise ValueError(f"{what} must be {count} names, but there are {len(names)}")
+    return names
+
+
+def plural(word, count):
+    return word if count == 1 else word + "s"
+
+
+def short(name, length=16):
+    return name if len(name) <= length else name[: length - 1] + "…"
