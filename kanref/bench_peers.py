@@ -10,6 +10,8 @@ goes out on stdout; whatever a peer prints goes to stderr, and an error is an an
                           -> {"peer", "value", "agrees", "trainable", "reports"}
     {"do": "time", "peer": name, "repeat": r}
                           -> {"peer", "seconds": [...], "value", "evaluations"}
+    {"do": "pipeline", "file": path, "seed": s}
+                          -> {"seconds", "rmse", "formula"}
 
 `case` holds widths, intervals, degree, kind, dtype ("float64" or "float32") and seed.  `file` is an
 .npz with, for layer l, `l{l}.coef` (out, in, basis), `l{l}.base` (out, in) and `l{l}.knots`
@@ -27,6 +29,8 @@ of `file`, and for `forward` the outputs `y`.  Peers run in their leanest form o
 spline coefficients and base weights are all that is trained.  `pykan` alone is as shipped, its
 scales trained and its symbolic branch on.  fast-kan is another function (Gaussians after a layer
 norm): it keeps its own initial parameters, `agrees` is false, and it is timed only.
+
+The pipeline is pykan's own hello world, from data (`X`, `y`, `X_test`, `y_test` in `file`) to a formula.
 
 Peers stay set up side by side, so that timings can be interleaved.  OMP_NUM_THREADS says how many
 threads they may use; the process binds itself to that many CPUs where it can, which JAX heeds.
@@ -321,6 +325,31 @@ def measure(run, repeat):
     return {"seconds": seconds, "value": value, "evaluations": evaluations}
 
 
+def pipeline(file, seed):
+    """pykan's hello world as its notebook has it: [2, 5, 1] with 3 intervals; 50 steps with lamb = 1e-3, prune, 50 steps,
+    refine to 10 intervals, 50 steps, auto_symbolic, 50 steps, formula."""
+    import kan
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    with np.load(file, allow_pickle=False) as archive:
+        data = {name: torch.tensor(archive[name]) for name in archive.files}
+    table = {"train_input": data["X"], "train_label": data["y"], "test_input": data["X_test"], "test_label": data["y_test"]}
+    begin = time.perf_counter()
+    model = kan.KAN(width=[2, 5, 1], grid=3, k=3, seed=seed)  # writes ./model
+    model.fit(table, opt="LBFGS", steps=50, lamb=0.001)
+    model = model.prune()
+    model.fit(table, opt="LBFGS", steps=50)
+    model = model.refine(10)
+    model.fit(table, opt="LBFGS", steps=50)
+    model.auto_symbolic()
+    model.fit(table, opt="LBFGS", steps=50)
+    formula = str(kan.utils.ex_round(model.symbolic_formula()[0][0], 4))
+    seconds = time.perf_counter() - begin
+    rmse = float(((model(table["test_input"]) - table["test_label"]) ** 2).mean().sqrt().detach())
+    return {"seconds": seconds, "rmse": rmse if np.isfinite(rmse) else None, "formula": formula}
+
+
 def answer(request, ready):
     """The reply to one request; `ready` maps each peer that was set up to its Ready."""
     do, peer = request["do"], request.get("peer")
@@ -341,7 +370,9 @@ def answer(request, ready):
         if peer not in ready:
             raise ValueError(f"peer {peer!r} is not set up, send a setup request first")
         return {"peer": peer} | measure(ready[peer].run, request["repeat"])
-    raise ValueError(f"do is {do!r}, expected hello, setup or time")
+    if do == "pipeline":
+        return pipeline(request["file"], request["seed"])
+    raise ValueError(f"do is {do!r}, expected hello, setup, time or pipeline")
 
 
 def main():

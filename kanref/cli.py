@@ -106,7 +106,8 @@ def _parser():
     reproduce.add_argument(
         "--out", default="kanref-reproduce", metavar="DIR", help="default kanref-reproduce; resumes there"
     )
-    reproduce.add_argument("--short", action="store_true", help="one seed, coarse grids")
+    reproduce.add_argument("--short", action="store_true", help="a small part of it, in seconds")
+    reproduce.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
     reproduce.add_argument("--quiet", action="store_true", help="no progress bars")
     reproduce.set_defaults(run=_reproduce)
 
@@ -124,8 +125,10 @@ def _reproduce(options):
 
     os.makedirs(options.out, exist_ok=True)
     progress = False if options.quiet else None
-    print(import_module(f"kanref.papers.{options.name}").run(options.out, progress, options.short))
-    print(f"written: {options.out}/{options.name}.json and .png", file=sys.stderr)
+    if options.jobs < 1:
+        raise ValueError(f"--jobs must be at least 1, but it is {options.jobs}")
+    print(import_module(f"kanref.papers.{options.name}").run(options.out, progress, options.short, options.jobs))
+    print(f"written: {options.out}/{options.name}{'-short' * options.short}.json and {options.name}.png", file=sys.stderr)
     return 0
 
 

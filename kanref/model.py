@@ -186,7 +186,7 @@ class Model:
         if intervals is not None and (np.ndim(intervals) != 1 or not len(intervals)):
             raise ValueError(f"intervals must be a list of numbers, as [3, 5, 10], but it is {intervals!r}")
         X = border.points(X, self.width, "X")
-        (X, y), held_out = self._divide(X, np.asarray(y), validation, seed)
+        (X, y), held_out = self.divide(X, np.asarray(y), validation, seed)
         self._check_spread(X)
         self._check_sparsity(sparsity)
         model, best, lowest = self, self, np.inf
@@ -210,8 +210,8 @@ class Model:
                 break
         return replace(best, history=model.history) if lowest < np.inf else model
 
-    def _divide(self, X, y, validation, seed):
-        """Training data, and the validation objective's data or None."""
+    def divide(self, X, y, validation, seed=0):
+        """Pairs (X, y) for training and for validation; the latter None without `validation`, which is as in `fit`."""
         if validation is None:
             return (X, y), None
         if isinstance(validation, (tuple, list)) and len(validation) == 2:
@@ -407,6 +407,14 @@ class Model:
 
         return symbolic.certificate(expressions, self.net, self.theta, self.points(X), self.input_names, **options)
 
+    def read(self, X, digits=4, **options):
+        """The formula made short, as far as that changes nothing on data, with its certificate; `symbolic.rounded`."""
+        from kanref import symbolic
+
+        return symbolic.rounded(
+            self.formula(), self.net, self.theta, self.points(X), digits, self.input_names, **options
+        )
+
     def plot(self, X, **options):
         """The network as a diagram, a `matplotlib.figure.Figure`; see `kanref.plot.network`."""
         from kanref import plot
@@ -509,6 +517,6 @@ class _Watch:
 
 def _grid(net):
     """The numbers of intervals in a network, in words."""
-    bases = [term.basis for layer in net.layers for term in layer.terms.values()]
+    bases = [getattr(term, "basis", None) for layer in net.layers for term in layer.terms.values()]
     numbers = sorted({basis.intervals for basis in bases if isinstance(basis, BSpline)})
     return f"{', '.join(f'{number:>2}' for number in numbers)} intervals" if numbers else " " * 12
