@@ -14,7 +14,7 @@ from matplotlib.textpath import TextPath
 from kanref import arrays as border
 from kanref.edges import Symbolic
 from kanref.plot.places import Places, at_height
-from kanref.plot.style import INK, VERMILLION, checked_names, short, styled
+from kanref.plot.style import INK, VERMILLION, checked_names, seen, short, styled
 from kanref.weights import Masked
 
 POINTS = 61  # of a curve
@@ -41,7 +41,7 @@ def network(model, X, names=None, outputs=None, beta=3.0, scores=None, title=Non
     Returns a Figure: one set of axes in inches, with one collection of lines, boxes and curves for each layer.
     """
     net, theta = model.net, model.theta
-    X = border.points(X, net.inputs, "X")
+    X, names = seen(model, X, names)
     names = checked_names(names, "names", net.inputs, "x")
     outputs = checked_names(outputs, "outputs", net.outputs, "y")
     if not (isinstance(beta, Real) and 0 < beta < np.inf):

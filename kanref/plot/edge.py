@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from kanref import arrays as border
 from kanref.bases import BSpline
 from kanref.edges import Symbolic
-from kanref.plot.style import BLUE, GREEN, MAX_KNOTS, ORANGE, VERMILLION, styled
+from kanref.plot.style import BLUE, GREEN, MAX_KNOTS, ORANGE, VERMILLION, seen, styled
 from kanref.terms import Linear
 
 POINTS = 401
@@ -27,7 +27,7 @@ def edge(model, X, l, q, p, name=None):
     arrives. Returns a Figure.
     """
     net, theta = model.net, model.theta
-    X = border.points(X, net.inputs, "X")
+    X, _ = seen(model, X)
     l = border.integer(l, "l", 0, len(net.layers) - 1)
     layer = net.layers[l]
     q, p = border.integer(q, "q", 0, layer.sums - 1), border.integer(p, "p", 0, layer.inputs - 1)

@@ -6,7 +6,7 @@ from matplotlib.ticker import MaxNLocator
 
 from kanref import arrays as border
 from kanref.bases import BSpline
-from kanref.plot.style import BLUE, GREY, MAX_KNOTS, MAX_SAMPLES, checked_names, plural, short, styled
+from kanref.plot.style import BLUE, GREY, MAX_KNOTS, MAX_SAMPLES, checked_names, plural, seen, short, styled
 
 MAX_SHOWN = 12  # rows and columns of a grid of edges
 WRAP = 6  # columns of edges that all lead to one output
@@ -28,7 +28,7 @@ def edges(model, X, names=None, layer=None, outputs=None, ranges=None):
     ranges: (n, 2), what -1 and 1 stand for in the user's units, for the axes of the first layer. Returns a Figure.
     """
     net = model.net
-    X = border.points(X, net.inputs, "X")
+    X, names = seen(model, X, names)
     layers = range(len(net.layers)) if layer is None else [border.integer(layer, "layer", 0, len(net.layers) - 1)]
     names = checked_names(names, "names", net.inputs, "x")
     outputs = checked_names(outputs, "outputs", net.outputs, "y")

@@ -8,6 +8,7 @@ from kanref import arrays as border
 from kanref import grids
 from kanref.network import KAN
 from kanref.plot.diagram import network
+from kanref.plot.style import seen
 
 HELD = 2.0  # seconds that the last frame stays longer
 
@@ -37,9 +38,9 @@ class Film:
     """
 
     def __init__(self, model, X, every=5, limit=100, **options):
-        self.X = border.points(X, model.net.inputs, "X")
+        self.X, names = seen(model, X, options.get("names"))
         self.every, self.limit = border.integer(every, "every", 1), border.integer(limit, "limit", 2)
-        self.options, self.frames = options, []
+        self.options, self.frames = {**options, "names": names}, []
         self._net, self._last, self._before = model.net, None, 0
 
     def __call__(self, state):

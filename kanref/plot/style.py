@@ -7,6 +7,8 @@ from functools import wraps
 
 from matplotlib import rc_context
 
+from kanref import arrays as border
+
 BLUE, VERMILLION, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#E69F00", "#009E73", "#8C8C8C"
 INK = "#222222"
 MAX_SAMPLES = 4000  # points in a scatter
@@ -59,3 +61,18 @@ def plural(word, count):
 
 def short(name, length=16):
     return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def seen(model, X, names=None):
+    """What a model's network takes of samples X, and names of these inputs, None for none.
+
+    names: of all columns of X or of the network's inputs; by default the model's own. After pruning the names of the
+    columns that stayed are kept.
+    """
+    if not hasattr(model, "points"):
+        return border.points(X, model.net.inputs, "X"), names
+    if names is None and (model.names or len(model.columns) < model.width):
+        names = model.input_names
+    elif names is not None and len(names) == model.width:
+        names = [names[c] for c in model.columns]
+    return model.points(X), names
