@@ -5,7 +5,8 @@ A basis has K functions (`size`), of which at most J consecutive ones (`window`)
     derivatives(x, order) -> first, values
 
 for points x (N, P): the index of the first of the J functions, (N, P), and the J functions with their derivatives
-0..order, (order+1, N, P, J). Nothing else is needed for a new basis; `kanref.check.check_basis` examines one.
+0..order, (order+1, N, P, J); and select(inputs), the basis on some of the P inputs. Nothing else is needed for a new
+basis; `kanref.check.check_basis` examines one.
 """
 
 import math
@@ -29,6 +30,8 @@ class Basis(Protocol):
     def window(self) -> int: ...
 
     def derivatives(self, x, order): ...
+
+    def select(self, inputs): ...
 
 
 # ---------------------------------------------------------------------------------------------------- B-splines
@@ -165,6 +168,10 @@ class BSpline:
         kernel.basis_table(x, t, h, window, order, policy, first, values)
         return first, values
 
+    def select(self, inputs):
+        """The same functions on some of the inputs."""
+        return BSpline(self.knots[inputs], self.degree, self.outside)
+
     def dense(self, x, order=0):
         """All K functions' derivative of one order at x (N, P): (N, P, K)."""
         first, values = self.derivatives(x, order)
@@ -203,6 +210,10 @@ class Pointwise:
             )
         values = np.stack([np.broadcast_to(f(x), x.shape) for f in self.functions[: order + 1]], dtype=x.dtype)
         return np.zeros(x.shape, np.int64), values[..., None]
+
+    def select(self, inputs):
+        """Itself: it is the same for every input."""
+        return self
 
 
 def _sigmoid(x):
@@ -276,6 +287,10 @@ class MinMax:
         values[1:2, ..., 0] = slope
         return np.zeros(x.shape, np.int64), values
 
+    def select(self, inputs):
+        """The map of some of the inputs."""
+        return MinMax(self.low[inputs], self.high[inputs])
+
 
 # ------------------------------------------------------------------------------------------------- dense: Chebyshev
 
@@ -307,3 +322,7 @@ class Chebyshev:
         while len(T) < self.size:
             T.append(2 * product(s, T[-1]) - T[-2])
         return np.zeros(x.shape, np.int64), np.stack(T[: self.size], -1) * factorial[..., None]
+
+    def select(self, inputs):
+        """Itself: it is the same for every input."""
+        return self

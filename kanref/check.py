@@ -411,7 +411,7 @@ def _verdict(report, what):
 
 
 def check_weights(weights, rng):
-    """Weights at random arrays: shapes, pullback (dot test), leading axes, rebase, start, and arrays left alone.
+    """Weights at random arrays: shapes, pullback (dot test), leading axes, rebase, select, start, and arrays left alone.
 
     The dot test differentiates `tensor` by Richardson's difference at step 1, which is exact for polynomials of degree
     4 in the arrays, as all kinds are. `start` must give back a tensor that the kind can represent.
@@ -440,6 +440,10 @@ def check_weights(weights, rng):
         require(tuple(kind.shape) == shape, f"{what}: rebase by R {R.shape} must have shape {shape}, not {kind.shape}")
         _require_arrays(new, kind.arrays, (), f"{what}: rebase")
         report[f"rebase by R {R.shape}"] = relative(kind.tensor(new), by_definition), EXACT
+    outputs, inputs = np.arange(Q)[::-1], np.arange(P)[:1]
+    part, own = weights.select(arrays, outputs, inputs)
+    _require_arrays(own, part.arrays, (), f"{what}: select")
+    report["select"] = relative(part.tensor(own), W[outputs][:, inputs]), EXACT
     start = weights.start(W)
     _require_arrays(start, weights.arrays, (), f"{what}: start")
     report["start"] = relative(weights.tensor(start), W), 100 * EXACT
@@ -455,7 +459,7 @@ def _require_arrays(arrays, shapes, lead, what):
 
 
 def check_term(term, rng, x=None):
-    """A term on jets along 0 to 3 directions: shapes, a dot test of the pullback, rows and edges that add up.
+    """A term on jets along 0 to 3 directions: dot tests of its pullbacks, rows and edges that add up, selections.
 
     The dot test takes its forward derivative by differences. x: (N, P) points away from kinks; drawn between the knots
     for `Linear` terms, which are also compared with the generic path (basis values, lift, mix).
@@ -489,6 +493,8 @@ def check_term(term, rng, x=None):
             edges = (len(x), y.shape[2], x.shape[1])
             require(phi.shape == edges, f"{what}: edges must have shape {edges}, but they have shape {phi.shape}")
             report["edges"] = relative(phi.sum(-1), y[0]), EXACT
+            report |= _check_edges(term, arrays, arrays_dot, x, z_dot[0], rng.normal(size=edges), h)
+            report["selected edges"] = _selection_error(term, arrays, x), EXACT
         errors = [relative(rows[name].sum(0), bar[name]) for name in bar]
         report[f"rows, {D} directions"] = max(errors, default=0.0), EXACT
         if linear:
@@ -496,6 +502,29 @@ def check_term(term, rng, x=None):
             generic = terms.mix(first, jets.lift(b, z), term.weights.tensor(arrays))
             report[f"generic path, {D} directions"] = relative(y, generic), EXACT
     return _verdict(report, what)
+
+
+def _check_edges(term, arrays, arrays_dot, x, x_dot, phi_bar, h):
+    """The dot test of `edges_pullback`."""
+    bar, x_bar = term.edges_pullback(arrays, x, phi_bar)
+    _require_arrays(bar, term.arrays, (), f"{type(term).__name__}: edges_pullback")
+    require(x_bar.shape == x.shape, f"x_bar must have shape {x.shape}, but it has shape {x_bar.shape}")
+    moved = lambda t: {name: a + t * arrays_dot[name] for name, a in arrays.items()}
+    phi_dot = difference(lambda t: term.edges(moved(t), x + t * x_dot), h)
+    right = np.concatenate([np.ravel(x_dot * x_bar), *(np.ravel(arrays_dot[name] * bar[name]) for name in bar)])
+    return {"edges_pullback": (dot_error(np.ravel(phi_dot * phi_bar), right), DIFFERENCE)}
+
+
+def _selection_error(term, arrays, x):
+    """`select` with everything in reverse and with the first of everything, against the edges of the term itself."""
+    error, phi = 0.0, term.edges(arrays, x)
+    Q, P = phi.shape[1:]
+    for outputs, inputs in ((np.arange(Q)[::-1], np.arange(P)[::-1]), (np.arange(1), np.arange(1))):
+        part, own = term.select(arrays, outputs, inputs)
+        wanted = phi[:, outputs][:, :, inputs]
+        found = part.edges(own, np.ascontiguousarray(x[:, inputs])) if part else np.zeros_like(wanted)
+        error = max(error, relative(found, wanted))
+    return error
 
 
 def between_knots(basis, inputs, samples, rng):

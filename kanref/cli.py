@@ -12,6 +12,7 @@ from pathlib import Path
 
 import kanref
 from kanref.papers import EXPERIMENTS
+from kanref.words import aligned
 
 EXAMPLES = """\
 examples:
@@ -26,6 +27,7 @@ examples:
   kanref fit houses.csv --target price --drop id,address --out houses --overwrite
   kanref fit flowers.csv --target species --hidden 5 --intervals 3,5,10
   kanref fit signal.csv --target y --hidden 0         no hidden nodes: a sum of functions of one variable
+  kanref fit law.csv --target y --symbolic            sparsify, prune, and read off a formula
 
 The file has a header and one row for each sample; comma, semicolon or tab; UTF-8. Empty cells, NA, nan, null and ? are
 missing values. Text columns are categories. Left open, the network, its grids and the method are chosen from the size
@@ -40,7 +42,8 @@ If the file has the target column too, the figures of the prediction are printed
 """
 
 
-JOB = ("task", "drop", "split", "hidden", "intervals", "degree", "optimizer", "steps")  # what demo leaves as it is
+JOB = ("task", "drop", "split", "hidden", "intervals", "degree", "optimizer", "steps", "sparsify")  # as in fit, for demo
+SPARSITY = 1e-2
 
 
 def main(arguments=None):
@@ -83,6 +86,9 @@ def _parser():
     fit.add_argument("--degree", type=int, default=3, help="of the splines (default 3)")
     fit.add_argument("--optimizer", choices=("lbfgs", "adam", "lm"), help="default: lbfgs, adam for large tables")
     fit.add_argument("--steps", type=int, help="training steps on each grid")
+    thin = "train with a sparsity penalty of this weight (default 0.01), prune, and draw the network"
+    fit.add_argument("--sparsify", type=float, nargs="?", const=SPARSITY, metavar="WEIGHT", help=thin)
+    fit.add_argument("--symbolic", action="store_true", help="go on to a formula in the table's units")
     _writing(fit, "kanref-out")
     fit.set_defaults(run=_fit)
 
@@ -94,8 +100,10 @@ def _parser():
     predict.set_defaults(run=_predict)
 
     demo = commands.add_parser("demo", help="the same as fit, on data made on the spot")
+    read = "data of a formula, and the pipeline that finds it: sparsify, prune, make symbolic"
+    demo.add_argument("--symbolic", action="store_true", help=read)
     _writing(demo, "kanref-demo")
-    demo.set_defaults(run=_demo, target="range", **{name: fit.get_default(name) for name in JOB})
+    demo.set_defaults(run=_demo, **{name: fit.get_default(name) for name in JOB})
 
     check = commands.add_parser("check", help="test the gradients of networks of every kind")
     check.add_argument("--seed", type=int, default=0, help="of the random networks (default 0)")
@@ -178,14 +186,19 @@ def _demo(options):
 
     say = _printer(options)
     with _results_folder(options) as folder:
-        path = folder / "throws.csv"
-        names, columns = throws()
+        options.target, path = ("y", folder / "hello.csv") if options.symbolic else ("range", folder / "throws.csv")
+        names, columns = hello() if options.symbolic else throws()
         write_csv(path, names, columns)
-        say(f"{len(columns[0])} throws of a ball in {path}: how far do they go? The ranges were measured with an error")
-        say(f"of {NOISE} m, so no RMSE can be much lower. This is what `kanref fit {path} --target range` does:\n")
+        if options.symbolic:
+            say(f"{len(columns[0])} points in {path} of a formula, which is to be found from them alone: this is what")
+            say(f"`kanref fit {path} --target y --symbolic` does.\n")
+        else:
+            say(f"{len(columns[0])} throws of a ball in {path}: how far do they go? The ranges were measured with an error")
+            say(f"of {NOISE} m, so no RMSE can be much lower. This is what `kanref fit {path} --target range` does:\n")
         code = _job(options, path, folder)
-        say(f"\nThe functions that were learnt are drawn in {folder / 'edges.png'}. Go on with")
-        say(f"  kanref predict {folder} {path} | head")
+        if not options.symbolic:
+            say(f"\nThe functions that were learnt are drawn in {folder / 'edges.png'}. Go on with")
+            say(f"  kanref predict {folder} {path} | head")
     return code
 
 
@@ -200,14 +213,18 @@ def _job(options, source, folder):
     prepared = job.prepare(table, options.target, fractions=options.split or job.FRACTIONS, **common)
     say(job.overview(prepared) + "\n")
     progress = not options.quiet and sys.stderr.isatty()
-    choices = {name: getattr(options, name) for name in ("hidden", "intervals", "degree", "steps", "optimizer")}
-    fitted = job.train(prepared, progress=progress, **choices)
+    asked = ("hidden", "intervals", "degree", "steps", "optimizer", "sparsify", "symbolic")
+    choices = {name: getattr(options, name) for name in asked}
+    step = lambda what, widths, size, error: say(f"{what:<32}{str(list(widths)):<16}{size:>6} parameters  {error:.2e}")
+    fitted = job.train(prepared, progress=progress, say=step, **choices)
     if fitted.interrupted:
         print("\nkanref: interrupted; what follows is the best so far", file=sys.stderr)
-    say(("\n" if progress else "") + job.networks(fitted) + "\n\n" + job.comparison(fitted))
+    say(("\n" if progress or options.symbolic else "") + job.networks(fitted) + "\n\n" + job.comparison(fitted))
+    if told := job.words(fitted):
+        say("\n" + told)
     written = job.write_results(fitted, folder)
     say(f"\nwritten to {folder}")
-    say(job.aligned([(f"  {path.name}", what) for path, what in written.items()], 2))
+    say(aligned([(f"  {path.name}", what) for path, what in written.items()], 2))
     return 130 if fitted.interrupted else 0
 
 
@@ -302,6 +319,14 @@ def throws(rows=1200):
     kind = np.array(["golf", "tennis", "foam"])[ball]
     columns = [v.round(2), a.round(1), height, kind, hour.round(1), distance.round(2)]
     return ["speed", "angle", "height", "ball", "hour", "range"], columns
+
+
+def hello(rows=2000):
+    """Names and columns of a table of y = exp(sin(pi x1) + x2^2) on [-1, 1]^2, the paper's first example. Always the same."""
+    import numpy as np
+
+    x = np.random.default_rng(0).uniform(-1, 1, (rows, 2))
+    return ["x1", "x2", "y"], [*x.T, np.exp(np.sin(np.pi * x[:, 0]) + x[:, 1] ** 2)]
 
 
 if __name__ == "__main__":

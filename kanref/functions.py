@@ -56,7 +56,7 @@ class Function:
     def derivatives(self, u, order):
         """f and its derivatives up to `order` <= 3 at u, (order + 1, *u.shape), NaN outside the domain."""
         border.integer(order, "order", 0, 3)
-        u = np.asarray(u)
+        u = _real(u)
         with np.errstate(all="ignore"):
             values = np.stack([np.broadcast_to(f(u), u.shape) for f in self.functions[: order + 1]])
         outside = self.pieces(u) < 0
@@ -66,11 +66,13 @@ class Function:
 
     def pieces(self, u):
         """The number of the interval of the domain that holds u, elementwise; -1 outside. One branch, one number."""
+        u = _real(u)
         if self.domain == REALS:
             return np.where(np.isnan(u), -1, 0)
         turns = np.zeros_like(u)
         if self.period:
-            turns = np.floor(np.nan_to_num(u - self.domain[0][0]) / self.period)
+            # beyond 1e15 turns a number no longer says where in the period it is
+            turns = np.clip(np.floor(np.nan_to_num(u - self.domain[0][0]) / self.period), -1e15, 1e15)
             u = u - turns * self.period
         found = np.full(np.shape(u), -1)
         with np.errstate(all="ignore"):
@@ -99,11 +101,17 @@ class Function:
 
         x = sympy.Symbol("x", real=True)
         expression = sympy.sympify(formula).subs("x", x)
-        if expression.free_symbols - {x}:
-            raise ValueError(f"formula must be in x alone, but {formula!r} has {sorted(map(str, expression.free_symbols))}")
+        if others := sorted(str(symbol) for symbol in expression.free_symbols - {x}):
+            raise ValueError(f"formula must be in x alone, but {formula!r} has {', '.join(others)}; put numbers in")
         derivatives = (sympy.diff(expression, x, k).replace(sympy.DiracDelta, lambda *_: 0) for k in range(4))
         functions = tuple(sympy.lambdify(x, derivative, ["scipy", "numpy"]) for derivative in derivatives)
         return cls(name, functions, formula, complexity, domain, period)
+
+
+def _real(u):
+    """u as an array of floating-point numbers; integers have no reciprocals."""
+    u = np.asarray(u)
+    return u if u.dtype.kind == "f" else u.astype(np.float64)
 
 
 # ------------------------------------------------------------------------------------------------------ derivatives
@@ -134,13 +142,9 @@ def _gaussian(factor):
 
 def _special(name, *arguments):
     """A function of scipy.special, which is imported when it is used."""
+    from scipy import special
 
-    def f(x):
-        from scipy import special
-
-        return getattr(special, name)(*arguments[:1], x, *arguments[1:])
-
-    return f
+    return getattr(special, name)(*arguments)
 
 
 EXP = (np.exp,) * 4
@@ -174,8 +178,13 @@ ARCSINH = (
     lambda x: (2 * x**2 - 1) * (1 + x**2) ** -2.5,
 )
 GAUSSIAN = (*_gaussian(1), lambda x: (12 * x - 8 * x**3) * np.exp(-(x**2)))
-ERF = (_special("erf"), *_gaussian(2 / math.sqrt(math.pi)))
-J0 = tuple(_special("jvp", 0, k) for k in range(4))
+ERF = (lambda x: _special("erf", x), *_gaussian(2 / math.sqrt(math.pi)))
+J0 = (
+    lambda x: _special("j0", x),
+    lambda x: -_special("j1", x),
+    lambda x: (_special("jv", 2, x) - _special("j0", x)) / 2,
+    lambda x: (3 * _special("j1", x) - _special("jv", 3, x)) / 4,
+)
 
 LIBRARY = {
     name: Function(name, functions, formula, complexity, domain, period)

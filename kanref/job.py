@@ -12,6 +12,10 @@ than half the training values on the coarsest grid, and is left out if that is n
 parameters stay below the training values. Of all networks, grids and steps the one of lowest validation loss is kept: on
 small and noisy tables that is often the plain sum, or a coarse grid. The method is L-BFGS, for large tables Adam with
 minibatches. Knots stay uniform.
+
+With `sparsify` a network with a hidden level is trained with the paper's penalty, pruned, trained again, and kept. With
+`symbolic` the pipeline of `kanref.discover` goes on to a formula in the table's own units, which is kept: the network is
+then what the formula says, so that predictions and formula agree to rounding.
 """
 
 import json
@@ -25,14 +29,18 @@ import numpy as np
 
 import kanref
 from kanref import arrays as border
-from kanref.bases import identity
+from kanref.bases import MinMax, identity
+from kanref.discover import discover
 from kanref.io import write_atomically
 from kanref.model import Model
 from kanref.network import KAN, Layer
+from kanref.nodes import Nodes
 from kanref.optimize import schedules
+from kanref.symbolic import to_c, to_latex, to_numpy
 from kanref.tables import Encoded, Schema, Table, TableError, fit_schema, split, write_csv
 from kanref.terms import Linear
 from kanref.weights import Full
+from kanref.words import aligned
 
 SPLITS = ("train", "validation", "test")
 FRACTIONS = (0.7, 0.15, 0.15)
@@ -83,9 +91,11 @@ class Fitted:
     """What a job gives.
 
     model: its `extra` holds the schema; metrics: {"kan", "linear", "constant": {split: {figure: number or None}}}, in
-    the target's own units; candidates: a dictionary for each network that was trained; chosen: the index of the one
-    kept; predictions: {column: values} with a value for each row of the table; settings: what was chosen for training;
-    interrupted: Ctrl-C ended training, and this is the best until then.
+    the target's own units, with "sparse" and "formula" if those were asked for, the last one there being the model's;
+    candidates: a dictionary for each network that was trained; chosen: the index of the one kept; predictions: {column:
+    values} with a value for each row of the table; settings: what was chosen for training; interrupted: Ctrl-C ended
+    training, and this is the best until then; pruned: the report of pruning; formula: `symbolic.Rounded` in the table's
+    units; in_units: the `Model` it belongs to; None if not asked for.
     """
 
     prepared: Prepared
@@ -97,6 +107,9 @@ class Fitted:
     settings: dict
     seconds: float
     interrupted: bool
+    pruned: object = None
+    formula: object = None
+    in_units: Model | None = None
 
     @property
     def schema(self):
@@ -125,6 +138,14 @@ class Fitted:
             "seconds": round(self.seconds, 3),
             "interrupted": self.interrupted,
             "metrics": self.metrics,
+            **({"formula": self._formula()} if self.formula is not None else {}),
+        }
+
+    def _formula(self):
+        after = self.formula.after
+        return {
+            "expressions": [str(e) for e in self.formula.expressions],
+            "certificate": {"data": after.data, "data_relative": after.data_relative, "box": after.grid},
         }
 
 
@@ -160,12 +181,26 @@ def prepare(table, target, *, task="auto", drop=(), fractions=FRACTIONS, seed=0)
     return Prepared(table, schema, schema.encode(table), dict(zip(SPLITS, rows)), seed)
 
 
-def train(prepared, *, hidden=None, intervals=None, degree=3, steps=None, optimizer=None, progress=False):
+def train(
+    prepared,
+    *,
+    hidden=None,
+    intervals=None,
+    degree=3,
+    steps=None,
+    optimizer=None,
+    sparsify=None,
+    symbolic=False,
+    progress=False,
+    say=None,
+):
     """Train on a prepared table, and judge on every split. Returns `Fitted`.
 
     hidden: nodes of the hidden levels, () for none, None to try none and one level; intervals: grids, coarse to fine;
     steps: on every grid; optimizer: "lbfgs", "adam" (minibatches) or "lm"; None: chosen as the module's text says.
-    progress: show bars. Ctrl-C ends training with the best so far; before the first step it raises KeyboardInterrupt.
+    sparsify: weight of the sparsity penalty, None for no sparse network; symbolic: go on to a formula; see the module's
+    text. progress: show bars; say(text) is told of the steps towards a formula. Ctrl-C ends training with the best so far;
+    before the first step it raises KeyboardInterrupt.
     """
     began = time.perf_counter()
     levels = _hidden_levels(prepared, intervals, degree) if hidden is None else [tuple(hidden)]
@@ -194,15 +229,72 @@ def train(prepared, *, hidden=None, intervals=None, degree=3, steps=None, optimi
         if interrupted:
             break
     chosen = int(np.argmin([candidate["validation"] for candidate in candidates]))
-    model = replace(models[chosen], extra={"schema": prepared.schema.to_json()})
+    model, pruned, formula, in_units = models[chosen], None, None, None
     outputs = {"kan": _outputs(model, prepared.data.X), **outputs}
+    if (sparsify is not None or symbolic) and not interrupted:
+        start = _sparse_start(prepared, hidden, degree)
+        if symbolic:
+            weight = {} if sparsify is None else {"sparsity": sparsify}
+            found = discover(
+                start, *prepared.part("train"), validation=prepared.part("validation"), seed=prepared.seed, say=say, **weight
+            )
+            sparse, model = found.splines, found.model
+            in_units, X = own_units(model, prepared.schema), _units(prepared.schema)[0](prepared.part("train")[0])
+            formula = in_units.read(X)
+            extra = {"sparse": sparse, "formula": model}
+        else:
+            model = _sparsified(prepared, start, sparsify, settings, progress)
+            extra = {"sparse": model}
+        pruned, interrupted = model.report, model.history.interrupted
+        outputs = {"kan": outputs.pop("kan"), **{k: _outputs(m, prepared.data.X) for k, m in extra.items()}, **outputs}
+    model = replace(model, extra={"schema": prepared.schema.to_json()})
     metrics = {
         name: {part: figures(prepared.schema, prepared.data.y[rows], f[rows]) for part, rows in prepared.splits.items()}
         for name, f in outputs.items()
     }
     told = {"degree": degree, **{name: settings.get(name) for name in ("optimizer", "steps", "patience", "batch")}}
+    told |= {"sparsify": sparsify, "symbolic": symbolic}
     seconds = time.perf_counter() - began
-    return Fitted(prepared, model, metrics, candidates, chosen, _rows(prepared, model), told, seconds, interrupted)
+    rows = _rows(prepared, model)
+    return Fitted(
+        prepared, model, metrics, candidates, chosen, rows, told, seconds, interrupted, pruned, formula, in_units
+    )
+
+
+def _sparse_start(prepared, hidden, degree):
+    """A network with a hidden level to be thinned, on the coarsest grid."""
+    level = hidden or (_hidden_levels(prepared, None, degree)[-1] or (1,))
+    widths = [prepared.inputs, *level, prepared.outputs]
+    options = {"intervals": INTERVALS[0], "degree": degree, "outside": "linear", "names": prepared.schema.feature_names}
+    return Model.build(widths, task=prepared.task, seed=prepared.seed, **options)
+
+
+def _sparsified(prepared, model, weight, settings, progress):
+    """Trained with the penalty, pruned, trained without it."""
+    held_out, train = prepared.part("validation"), prepared.part("train")
+    options = {"validation": held_out, **settings}
+    sparse = model.fit(*train, sparsity=weight, progress="sparse" if progress else False, **options)
+    pruned = sparse.prune(train[0], inputs=0)
+    fitted = pruned.fit(*train, progress="pruned" if progress else False, **options)
+    return replace(fitted, report=pruned.report)
+
+
+def _units(schema):
+    """Functions from the network's inputs (N, n) to the table's units and back, and low, high (n,) of the map."""
+    numeric = {c.name: (c.low, c.high) for c in schema.columns if c.kind == "numeric" and c.low < c.high}
+    low, high = np.array([numeric.get(name, (-1.0, 1.0)) for name in schema.feature_names]).T
+    return lambda X: (X + 1) / 2 * (high - low) + low, low, high
+
+
+def own_units(model, schema):
+    """The model of the same function in the table's units: columns are mapped first, a regression's output last."""
+    _, low, high = _units(schema)
+    columns, layers = list(model.columns), list(model.net.layers)
+    layers[0] = replace(layers[0], normalise=MinMax(low[columns], high[columns]))
+    if schema.task == "regression":
+        constants = {"node_scale": np.array([schema.std]), "node_bias": np.array([schema.mean])}
+        layers[-1] = replace(layers[-1], nodes=Nodes((1,), (), constants))
+    return replace(model, net=KAN(tuple(layers)), report=None)
 
 
 def _edges(widths):
@@ -406,13 +498,6 @@ def _numeric(model, table):
 # ---------------------------------------------------------------------------------------------------------- in words
 
 
-def aligned(lines, left=1):
-    """Cells in columns, the first `left` of them to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    pad = lambda c, cell: cell.ljust(widths[c]) if c < left else cell.rjust(widths[c])
-    return "\n".join("  ".join(pad(c, cell) for c, cell in enumerate(line)).rstrip() for line in lines)
-
-
 def cell(figure):
     """A figure in four digits."""
     return "-" if figure is None else f"{figure:.4g}"
@@ -466,6 +551,15 @@ def comparison(fitted):
     return aligned(lines, 2)
 
 
+def words(fitted):
+    """What pruning left, and the formula with its certificate; empty if neither was asked for."""
+    target = fitted.schema.target
+    parts = [str(fitted.pruned)] if fitted.pruned is not None else []
+    if fitted.formula is not None:
+        parts.append(f"{target}, in the table's units:\n{fitted.formula}")
+    return "\n\n".join(parts)
+
+
 # ---------------------------------------------------------------------------------------------------------- results
 
 
@@ -476,7 +570,8 @@ def write_results(fitted, folder):
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    text = "\n\n".join([overview(fitted.prepared), networks(fitted), comparison(fitted), fitted.model.summary()])
+    told = [overview(fitted.prepared), networks(fitted), comparison(fitted), fitted.model.summary(), words(fitted)]
+    text = "\n\n".join(filter(None, told))
     fitted.model.save(folder / "model.safetensors")
     write_atomically(folder / "metrics.json", (json.dumps(fitted.report(), indent=2) + "\n").encode())
     write_csv(folder / "predictions.csv", list(fitted.predictions), list(fitted.predictions.values()))
@@ -485,6 +580,9 @@ def write_results(fitted, folder):
     for name, figure in drawn.items():
         write_atomically(folder / f"{name}.png", _png(figure))
     write_atomically(folder / "figures.pdf", _pdf(drawn.values()))
+    written = _write_formula(fitted, folder) if fitted.formula is not None else {}
+    if "network" in drawn:
+        written[folder / "network.png"] = "the network with the curves of its edges"
     return {
         folder / "model.safetensors": "the network, for kanref predict and kanref.load",
         folder / "metrics.json": "all figures and settings",
@@ -493,8 +591,23 @@ def write_results(fitted, folder):
         folder / "training.png": "loss against step",
         folder / "edges.png": "every edge function",
         folder / "fit.png": "predicted against true values",
-        folder / "figures.pdf": "the three figures for print",
+        folder / "figures.pdf": "the figures for print",
+        **written,
     }
+
+
+def _write_formula(fitted, folder):
+    """The formula in words, in LaTeX, in Python and in C."""
+    net, theta, names = fitted.in_units.net, fitted.in_units.theta, fitted.in_units.input_names
+    texts = {
+        "formula.txt": (f"{fitted.formula}\n", "the formula and its certificate"),
+        "formula.tex": (to_latex(fitted.formula.expressions, names) + "\n", "the same in LaTeX"),
+        "formula.py": (to_numpy(net, theta, names), "the network as a function for NumPy alone"),
+        "formula.c": (to_c(net, theta, "kan"), "the same in C99"),
+    }
+    for name, (text, _) in texts.items():
+        write_atomically(folder / name, text.encode())
+    return {folder / name: what for name, (_, what) in texts.items()}
 
 
 def _draw(fitted):
@@ -512,12 +625,15 @@ def _draw(fitted):
     else:
         true, predicted = s.decode(p.data.y), predicted.astype(str)
     X = p.part("train")[0]
-    grids = [run["intervals"] for run in fitted.candidates[fitted.chosen]["runs"]]
-    return {
+    thinned = fitted.pruned is not None
+    grids = None if thinned else [run["intervals"] for run in fitted.candidates[fitted.chosen]["runs"]]
+    shown = [ranges[c] for c in fitted.model.columns]
+    drawn = {
         "training": plot.training(fitted.model.history, grids),
-        "edges": plot.edges(fitted.model, X, s.feature_names, outputs=outputs, ranges=ranges),
+        "edges": plot.edges(fitted.model, X, s.feature_names, outputs=outputs, ranges=shown),
         "fit": plot.fit_quality(true, predicted, fitted.splits, s.target),
     }
+    return {**drawn, "network": fitted.model.plot(X, names=s.feature_names, outputs=outputs)} if thinned else drawn
 
 
 def _png(figure):

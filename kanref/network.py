@@ -5,10 +5,11 @@ net.forward(theta, z)               the jet of the outputs, and a tape of what t
 net.pullback(theta, tape, y_bar)    theta_bar, and with inputs=True the jet adjoint of the inputs
 net.rows(theta, tape, y_bar)        theta_bar of every sample by itself: rows of a Jacobian
 net.split(theta)                    named views: {"0.spline.W": (out, in, basis), ...}
+net.select(theta, nodes)            the network on some of its nodes, and its theta
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -128,9 +129,40 @@ class Layer:
 
     def edges(self, arrays, x):
         """The edge functions phi_{q,p} at the layer's inputs x (N, P), all terms together: (N, Q, P)."""
-        if self.normalise is not None:
-            x = np.ascontiguousarray(self.normalise.derivatives(x, 0)[1][0, ..., 0])
-        return self._sum.edges(self._of_terms(arrays), x)
+        return self._sum.edges(self._of_terms(arrays), self.mapped(x))
+
+    def mapped(self, x):
+        """What the terms see of the layer's inputs x (N, P)."""
+        return x if self.normalise is None else np.ascontiguousarray(self.normalise.derivatives(x, 0)[1][0, ..., 0])
+
+    def edges_pullback(self, arrays, x, phi_bar):
+        """Adjoints of `edges` for phi_bar (N, Q, P): {name: array} of the terms' arrays, and x_bar (N, P)."""
+        of_terms, x_bar = self._sum.edges_pullback(self._of_terms(arrays), self.mapped(x), phi_bar)
+        arrays_bar = {}
+        self._collect(arrays_bar, of_terms)
+        return arrays_bar, self.mapped_pullback(x, x_bar)
+
+    def mapped_pullback(self, x, mapped_bar):
+        """Adjoint x_bar (N, P) of `mapped`."""
+        return self._normalise_pullback(x[None], mapped_bar[None])[0]
+
+    def sums_of(self, nodes):
+        """Indices of the sums that some nodes are made of, in order."""
+        return nodes if self.nodes is None else self.nodes.subnodes(nodes)
+
+    def select(self, arrays, outputs, inputs):
+        """The layer on some of its nodes, with all their subnodes, and some of its inputs: layer, arrays."""
+        terms, kept, sums = {}, {}, self.sums_of(outputs)
+        for (name, term), own in zip(self.terms.items(), self._of_terms(arrays)):
+            term, own = term.select(own, sums, inputs)
+            if term:
+                terms[name] = term
+                kept.update((f"{name}.{array}", a) for array, a in own.items())
+        if self.bias:
+            kept["bias"] = arrays["bias"][sums]
+        nodes, own = self.nodes.select(arrays, outputs) if self.nodes else (None, {})
+        normalise = None if self.normalise is None else self.normalise.select(inputs)
+        return Layer(terms, self.bias, normalise, nodes), kept | own
 
     def _collect(self, target, of_terms):
         for keys, own in zip(self._keys, of_terms):
@@ -286,6 +318,26 @@ class KAN:
         """The edge functions of layer l at its inputs x (N, P): (N, Q, P)."""
         return self.layers[l].edges(self._of_layer(theta, l), x)
 
+    def select(self, theta, nodes):
+        """The network on some nodes of every level, and its theta; the edges of the others go with them.
+
+        nodes: a list of index arrays, one for every level, inputs first; indices are kept in the order given.
+        """
+        if len(nodes) != len(self.widths):
+            raise ValueError(
+                f"nodes must name some of each of the {len(self.widths)} levels, but it has {len(nodes)} parts"
+            )
+        kept = [_indices(own, f"nodes[{l}]", width) for l, (own, width) in enumerate(zip(nodes, self.widths))]
+        levels = zip(self.layers, self._of_layers(theta), kept[1:], kept)
+        layers, arrays = zip(*(layer.select(own, q, p) for layer, own, q, p in levels))
+        return self.rebuilt(layers, arrays, np.asarray(theta).dtype)
+
+    def rebuilt(self, layers, arrays, dtype=np.float64):
+        """The network of other layers, and its theta from a dictionary of arrays for each of them."""
+        net = replace(self, layers=tuple(layers))
+        flat = {f"{l}.{name}": a for l, own in enumerate(arrays) for name, a in own.items()}
+        return net, net.join(flat).astype(dtype)
+
     def pullback(self, theta, tape, y_bar, inputs=False):
         """theta_bar (size,) and the adjoint (M, N, n) of the input jet (None unless `inputs`) for a y_bar (M, N, m)."""
         theta_bar = np.empty_like(theta)
@@ -296,6 +348,24 @@ class KAN:
             for name, target in views[l].items():
                 target[...] = arrays_bar[name]
         return theta_bar, y_bar
+
+    def pullback_inner(self, theta, tape, inner):
+        """theta_bar for adjoints that enter at the layers instead of the outputs, as those of a penalty on edges do.
+
+        inner[l] = ({name: adjoint} of some arrays of layer l, adjoint (N, P) of the layer's inputs).
+        """
+        theta_bar, z_bar = np.zeros_like(theta), None
+        views = self._of_layers(theta_bar)
+        for l in reversed(range(len(self.layers))):
+            arrays_bar, x_bar = inner[l]
+            if z_bar is not None:
+                through, z_bar = self.layers[l].pullback(tape[l], z_bar, l > 0)
+                for name, adjoint in through.items():
+                    views[l][name][...] = adjoint
+            for name, adjoint in arrays_bar.items():
+                views[l][name][...] += adjoint
+            z_bar = x_bar[None] if z_bar is None else z_bar + x_bar
+        return theta_bar
 
     @cached_property
     def _narrow(self):
@@ -394,6 +464,16 @@ def describe(basis):
         if hasattr(basis, "degree")
         else type(basis).__name__
     )
+
+
+def _indices(indices, name, size):
+    """Different indices below `size`, at least one."""
+    indices = np.asarray(indices)
+    if indices.ndim != 1 or indices.size == 0 or indices.dtype.kind not in "iu":
+        raise ValueError(f"{name} must be a list of indices, at least one, but it is {indices!r}")
+    if indices.min() < 0 or indices.max() >= size or len(np.unique(indices)) < indices.size:
+        raise ValueError(f"{name} must be different indices from 0 to {size - 1}, but it is {indices.tolist()}")
+    return indices.astype(np.int64)
 
 
 # ------------------------------------------------------------------------------------------------------ builders

@@ -65,6 +65,24 @@ class Nodes:
         """Trained maps begin as the identity."""
         return {name: np.full(shape, float(name.endswith("scale"))) for name, shape in self.arrays.items()}
 
+    def subnodes(self, nodes):
+        """Indices of all subnodes of some nodes, in order."""
+        ends = np.cumsum(self.arity)
+        return np.array([s for q in nodes for s in range(ends[q] - self.arity[q], ends[q])], np.int64)
+
+    def select(self, arrays, nodes):
+        """Some of the nodes with all their subnodes: nodes, arrays."""
+        own = {name: self.subnodes(nodes) if name.startswith("sub") else nodes for name in AFFINE}
+        constants = {name: a[own[name]] for name, a in self.constants.items()}
+        kept = {name: arrays[name][own[name]] for name in self.arrays}
+        return Nodes(tuple(self.arity[q] for q in nodes), self.trained, constants), kept
+
+    def constant(self, arrays, u, fixed):
+        """Which nodes never change when the sums u (S,) do not where `fixed` (S,): all their factors are, or one is and is 0."""
+        starts = np.cumsum((0, *self.arity[:-1]))
+        zero = fixed & (self._affine(arrays, "subnode", u[None, None])[0, 0] == 0)
+        return np.logical_and.reduceat(fixed, starts) | np.logical_or.reduceat(zero, starts)
+
     def _affine(self, arrays, level, u):
         scale, bias = (
             arrays.get(f"{level}_{kind}", self.constants.get(f"{level}_{kind}")) for kind in ("scale", "bias")

@@ -8,6 +8,9 @@ A term maps a jet z (M, N, P) to a jet (M, N, Q). The contract, with `arrays` a 
     pullback(arrays, z, y_bar, inputs)  {name: adjoint summed over samples}, z_bar (None unless `inputs`)
     rows(arrays, z, y_bar)              {name: adjoint of each sample by itself, (N, ...)}
     edges(arrays, x)                    the summands phi_{q,p}(x_p), (N, Q, P)
+    edges_pullback(arrays, x, phi_bar)  {name: adjoint}, x_bar (N, P), for adjoints (N, Q, P) of single edges
+    select(arrays, outputs, inputs)     the term on some of its outputs and inputs (index arrays), and its arrays;
+                                        None and {} if nothing is left of it
 
 `Linear` is a basis mixed by weights. It has one meaning and two speeds: the generic path (basis values, lift, mix) serves
 every basis; B-splines, alone or together with a SiLU term, take the fused kernel that never stores a table.
@@ -23,6 +26,7 @@ import numpy as np
 from kanref import bases, jets
 from kanref.arrays import kernel_order, public_order
 from kanref.bases import BSpline
+from kanref.kernels import edges as single
 from kanref.kernels import mix as local
 from kanref.kernels import spline_layer as kernel
 from kanref.weights import Weights
@@ -50,6 +54,10 @@ class Term(Protocol):
     def rows(self, arrays, z, y_bar): ...
 
     def edges(self, arrays, x): ...
+
+    def edges_pullback(self, arrays, x, phi_bar): ...
+
+    def select(self, arrays, outputs, inputs): ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +108,22 @@ class Linear:
         """phi[n,q,p] = sum_i W[q,p,i] b_i(x[n,p]), (N, Q, P): every edge by itself."""
         first, b = self.basis.derivatives(x, 0)
         W = kernel_order(self.weights.tensor(arrays)).astype(x.dtype, copy=False)
-        local_W = W[np.arange(x.shape[1])[:, None], first[..., None] + np.arange(self.basis.window)]  # (N, P, J, Q)
-        return np.einsum("npj,npjq->nqp", b[0], local_W)
+        phi = np.empty((*x.shape, W.shape[2]), x.dtype)
+        single.edges(first, b[0], W, phi)
+        return phi.swapaxes(1, 2)
+
+    def edges_pullback(self, arrays, x, phi_bar):
+        """Adjoints of `edges`: {name: array}, and x_bar (N, P)."""
+        first, b = self.basis.derivatives(x, 1)
+        W = kernel_order(self.weights.tensor(arrays)).astype(x.dtype, copy=False)
+        W_bar, x_bar = np.zeros_like(W), np.empty_like(x)
+        phi_bar = np.ascontiguousarray(phi_bar.swapaxes(1, 2), x.dtype)
+        single.edges_pullback(first, b[0], b[1], W, phi_bar, W_bar, x_bar)
+        return self.weights.pullback(arrays, public_order(W_bar)), x_bar
+
+    def select(self, arrays, outputs, inputs):
+        weights, arrays = self.weights.select(arrays, outputs, inputs)
+        return Linear(self.basis.select(inputs), weights), arrays
 
     def rows(self, arrays, z, y_bar):
         first, b = self.basis.derivatives(z[0], jets.order(z))
@@ -243,4 +265,10 @@ class Sum:
         return [term.rows(a, z, y_bar) for term, a in zip(self.terms, arrays)]
 
     def edges(self, arrays, x):
-        return sum(term.edges(a, x) for term, a in zip(self.terms, arrays))
+        phi, *others = [term.edges(a, x) for term, a in zip(self.terms, arrays)]
+        return sum(others, phi)
+
+    def edges_pullback(self, arrays, x, phi_bar):
+        pairs = [term.edges_pullback(a, x, phi_bar) for term, a in zip(self.terms, arrays)]
+        arrays_bar, x_bars = zip(*pairs)
+        return list(arrays_bar), sum(x_bars[1:], x_bars[0])

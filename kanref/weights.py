@@ -2,12 +2,13 @@
 
 A weights object is structure; its trainable arrays come as a dictionary name -> array. The contract:
 
-    shape                        (Q, P, K)
-    arrays                       {name: shape} of what is trained
-    tensor(arrays)               W
-    pullback(arrays, W_bar)      {name: adjoint}; leading axes of W_bar, (..., Q, P, K), are carried along
-    rebase(arrays, R)            weights and arrays of W x_3 R, R (K', K) or (P, K', K): refinement, change of basis
-    start(W)                     arrays that represent W as nearly as this kind can: initialisation
+    shape                            (Q, P, K)
+    arrays                           {name: shape} of what is trained
+    tensor(arrays)                   W
+    pullback(arrays, W_bar)          {name: adjoint}; leading axes of W_bar, (..., Q, P, K), are carried along
+    rebase(arrays, R)                weights and arrays of W x_3 R, R (K', K) or (P, K', K): refinement, change of basis
+    select(arrays, outputs, inputs)  weights and arrays of some outputs and inputs of W (index arrays)
+    start(W)                         arrays that represent W as nearly as this kind can: initialisation
 
 What is frozen is a constant inside the object, never a flag. Three-way arrays are stored (in, basis, out) in the flat
 parameter vector and seen as (out, in, basis); see `kanref.arrays`. `kanref.check.check_weights` examines a new kind.
@@ -36,6 +37,8 @@ class Weights(Protocol):
 
     def rebase(self, arrays, R): ...
 
+    def select(self, arrays, outputs, inputs): ...
+
     def start(self, W): ...
 
 
@@ -63,6 +66,10 @@ class Full:
 
     def rebase(self, arrays, R):
         W = mode_dot(arrays["W"], R, 2)
+        return Full(W.shape), {"W": W}
+
+    def select(self, arrays, outputs, inputs):
+        W = arrays["W"][np.ix_(outputs, inputs)]
         return Full(W.shape), {"W": W}
 
     def start(self, W):
@@ -96,6 +103,9 @@ class Fixed:
 
     def rebase(self, arrays, R):
         return Fixed(mode_dot(self.W, R, 2)), {}
+
+    def select(self, arrays, outputs, inputs):
+        return Fixed(self.W[np.ix_(outputs, inputs)]), {}
 
     def start(self, W):
         return {}
@@ -134,6 +144,10 @@ class Masked:
         inner, arrays = self.inner.rebase(arrays, R)
         return Masked(inner, self.mask), arrays
 
+    def select(self, arrays, outputs, inputs):
+        inner, arrays = self.inner.select(arrays, outputs, inputs)
+        return Masked(inner, self.mask[np.ix_(outputs, inputs)]), arrays
+
     def start(self, W):
         return self.inner.start(W / np.where(self.mask == 0, 1, self.mask)[:, :, None])
 
@@ -162,6 +176,10 @@ class Scaled:
     def rebase(self, arrays, R):
         inner, rebased = self.inner.rebase(arrays, R)
         return Scaled(inner), {**rebased, "scale": arrays["scale"]}
+
+    def select(self, arrays, outputs, inputs):
+        inner, selected = self.inner.select(arrays, outputs, inputs)
+        return Scaled(inner), {**selected, "scale": arrays["scale"][np.ix_(outputs, inputs)]}
 
     def start(self, W):
         return {**self.inner.start(W), "scale": np.ones(self.shape[:2])}

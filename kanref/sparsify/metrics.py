@@ -1,0 +1,185 @@
+"""Metrics: how large an edge is, by the name of who measures it so.
+
+A metric turns the values phi (N, S, P) of a layer's edges at N samples, and what they see, x (N, P), into magnitudes
+V (S, P), and a layer's V into an entropy:
+
+    name                      V                                     entropy of a layer                          formulas count
+    "paper"                   mean |phi|                            -sum p ln p, p = V / sum V                  yes
+    "pykan-0.0"               mean |phi| / (knot range + 1e-4)      -sum p log2(p + 1e-4), p = V / sum V        yes
+    "edge_forward_spline_n"   std phi / (std x + 0.1)               pykan's, below                              no
+    "pykan-0.2.8"             the same: its default
+    "edge_forward_sum"        std phi / (std x + 0.1)               pykan's                                     yes
+    "edge_forward_spline_u"   std phi                               pykan's                                     yes
+
+The first is eq. 2.17-2.19 of Liu et al. (arXiv 2404.19756). pykan 0.2.8 takes the mean over rows and over columns of
+-sum p log2(p + 1e-4) with p = V / (1 + sum V) along the row or column, which is neither scale-invariant nor zero for a layer
+of one edge; the paper's is both. Standard deviations divide by N - 1. 0 log 0 = 0; a layer of zeros has entropy 0.
+
+pykan's two other metrics, "edge_backward" and "node_backward", are scores rather than measurements of single edges: see
+`kanref.sparsify.attribution`.
+
+Every stage has its pullback beside it. Where a magnitude has a kink (phi = 0, a constant edge) its derivative is 0.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kanref.bases import BSpline
+from kanref.terms import Linear
+
+SMALL = 1e-4  # pykan's number in logarithms and denominators
+SPREAD = 0.1  # pykan's number beside the deviation of the inputs
+
+# --------------------------------------------------------------------------------------------------------- magnitudes
+
+
+def deviation(a):
+    """Standard deviation over samples, the first axis, with N - 1."""
+    return np.sqrt(np.square(a - a.mean(0)).sum(0) / (len(a) - 1))
+
+
+def deviation_pullback(a, s, s_bar):
+    """a_bar for s = deviation(a)."""
+    return (a - a.mean(0)) * (s_bar / (len(a) - 1) / np.where(s > 0, s, np.inf))
+
+
+def mean_absolute(phi, x, span):
+    """V = mean |phi|."""
+    return np.abs(phi).mean(0)
+
+
+def mean_absolute_pullback(phi, x, span, V, V_bar):
+    """phi_bar, x_bar."""
+    return np.sign(phi) * (V_bar / len(phi)), None
+
+
+def per_range(phi, x, span):
+    """V = mean |phi| / (knot range + 1e-4), span (P,) being the widths of the domains."""
+    return np.abs(phi).mean(0) / (span + SMALL)
+
+
+def per_range_pullback(phi, x, span, V, V_bar):
+    """phi_bar, x_bar."""
+    return mean_absolute_pullback(phi, x, span, V, V_bar / (span + SMALL))
+
+
+def deviations(phi, x, span):
+    """V = std phi."""
+    return deviation(phi)
+
+
+def deviations_pullback(phi, x, span, V, V_bar):
+    """phi_bar, x_bar."""
+    return deviation_pullback(phi, V, V_bar), None
+
+
+def deviation_ratio(phi, x, span):
+    """V = std phi / (std x + 0.1)."""
+    return deviation(phi) / (deviation(x) + SPREAD)
+
+
+def deviation_ratio_pullback(phi, x, span, V, V_bar):
+    """phi_bar, x_bar."""
+    s = deviation(x)
+    phi_bar = deviation_pullback(phi, V * (s + SPREAD), V_bar / (s + SPREAD))
+    return phi_bar, deviation_pullback(x, s, -(V * V_bar).sum(0) / (s + SPREAD))
+
+
+# ----------------------------------------------------------------------------------------------------------- entropies
+
+
+def natural_entropy(V):
+    """S = -sum p ln p for p = V / sum V (eq. 2.19), and V_bar = -(ln p + S) / sum V."""
+    total = V.sum()
+    if total == 0:
+        return 0.0, np.zeros_like(V)
+    p = V / total
+    log = np.log(np.where(p > 0, p, 1))
+    S = -(p * log).sum()
+    return S, np.where(p > 0, -(log + S) / total, 0)
+
+
+def binary_entropy(V, axis, one):
+    """-sum p log2(p + 1e-4) for p = V / (sum V + one), the sums along an axis, and V_bar."""
+    total = V.sum(axis, keepdims=True) + one
+    if not total.all():
+        return 0.0, np.zeros_like(V)
+    p = V / total
+    log = np.log2(p + SMALL)
+    p_bar = -log - p / (p + SMALL) / np.log(2)
+    return -(p * log).sum(), (p_bar - (p_bar * p).sum(axis, keepdims=True)) / total
+
+
+def layer_entropy(V):
+    """pykan 0.0's."""
+    return binary_entropy(V, (0, 1), 0)
+
+
+def row_and_column_entropy(V):
+    """pykan 0.2.8's: means over rows plus means over columns."""
+    (rows, rows_bar), (columns, columns_bar) = binary_entropy(V, 1, 1), binary_entropy(V, 0, 1)
+    return rows / len(V) + columns / V.shape[1], rows_bar / len(V) + columns_bar / V.shape[1]
+
+
+# ------------------------------------------------------------------------------------------------------------- metrics
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of the table above.
+
+    formulas: whether terms of formulas count; over: the axis of coefficients (out, in, basis) that its coefficient
+    penalty takes the mean along, the others being summed: pykan 0.0's functions, pykan 0.2.8's outputs.
+    """
+
+    magnitude: Callable
+    pullback: Callable
+    entropy: Callable
+    formulas: bool = True
+    over: int = 2
+
+    def of(self, layer):
+        """The part of the layer whose edges are measured: itself, or its numeric terms; None if there are none."""
+        numeric = {name: term for name, term in layer.terms.items() if isinstance(term, Linear)}
+        if self.formulas or len(numeric) == len(layer.terms):
+            return layer
+        return replace(layer, terms=numeric) if numeric else None
+
+    def span(self, layer, l, dtype):
+        """(P,) widths of the domains of layer l's B-splines, None if the metric does not ask for them."""
+        if self.magnitude is not per_range:
+            return None
+        for term in layer.terms.values():
+            if isinstance(getattr(term, "basis", None), BSpline):
+                return np.ptp(term.basis.domain, axis=1).astype(dtype)
+        raise ValueError(
+            f'metric "pykan-0.0" divides by the range of the knots, but layer {l} has no B-splines; use metric "paper"'
+        )
+
+    @property
+    def deviates(self):
+        """Whether it takes standard deviations, which need two samples."""
+        return self.magnitude in (deviations, deviation_ratio)
+
+
+_spline_n = Metric(deviation_ratio, deviation_ratio_pullback, row_and_column_entropy, formulas=False, over=0)
+METRICS = {
+    "paper": Metric(mean_absolute, mean_absolute_pullback, natural_entropy),
+    "pykan-0.0": Metric(per_range, per_range_pullback, layer_entropy),
+    "pykan-0.2.8": _spline_n,
+    "edge_forward_spline_n": _spline_n,
+    "edge_forward_sum": Metric(deviation_ratio, deviation_ratio_pullback, row_and_column_entropy, over=0),
+    "edge_forward_spline_u": Metric(deviations, deviations_pullback, row_and_column_entropy, over=0),
+}
+
+
+def measured(kind, layer, l, record):
+    """The edges (N, S, P) of layer l that count, and their magnitudes V; the layer's record is that of `net.forward`."""
+    arrays, z, x, _ = record
+    part = kind.of(layer)
+    if part is None:
+        return None, np.zeros((layer.sums, layer.inputs), z.dtype)
+    phi = part.edges(arrays, z[0])
+    return phi, kind.magnitude(phi, x[0], kind.span(layer, l, z.dtype))
