@@ -6,7 +6,8 @@ compared; fast-kan, another function, is timed for information. Then all are tim
 machine whose speed drifts drifts for all. The table shows medians in milliseconds and, as the figure to quote, the ratio
 of the fastest agreeing peer to kanref beside the targets.
 
-kinds: fit (loss and gradient), pinn (Laplacian in the loss, and gradient), lbfgs (ten iterations), forward.
+kinds: fit (loss and gradient), pinn (Laplacian in the loss, and gradient), lbfgs (ten iterations), forward, pipeline (pykan's
+hello world, from data to a formula, beside `kanref.discover`; only formulas that test to 1e-6 count).
 """
 
 import gc
@@ -23,11 +24,14 @@ import numpy as np
 
 from kanref import objectives, optimize
 from kanref.network import kan
+from kanref.words import aligned
 
 AGREEMENT = {"float64": 1e-12, "float32": 2e-4}  # of value and gradient, relative to the largest entry
 SPINCOUNT = "GOMP_SPINCOUNT", "10000"  # what kanref.kernels sets for itself
 RESET = "/proc/self/clear_refs"  # where Linux forgets a process's peak memory
 ANOTHER_FUNCTION = "fast-kan"  # timed, never compared
+FOUND = 1e-6  # test RMSE of a formula that is the right one
+PIPELINES = 2  # of pykan's, each of a minute or more
 SLOW = 2.0  # seconds for one evaluation beyond which a peer is timed once
 
 
@@ -62,6 +66,7 @@ CASES = (
     Case("forward-tiny", (2, 5, 1), 5, 1000, "forward"),
     Case("forward-small", (4, 10, 10, 1), 10, 1024, "forward"),
     Case("forward-mnist1024", (784, 64, 10), 5, 1024, "forward"),
+    Case("hello", (2, 5, 1), 3, 1000, "pipeline", 10, 50),
     Case("mid64-float32", (64, 64, 64), 16, 4096, "fit", dtype="float32"),
 )
 
@@ -170,6 +175,12 @@ class Peers:
         with np.load(out, allow_pickle=False) as archive:
             return answer, {"value": answer["value"]} | {key: archive[key] for key in archive.files}
 
+    def pipeline(self, seed, **arrays):
+        """pykan's answer for its hello world on these arrays."""
+        given = os.path.join(self.folder.name, "pipeline.npz")
+        np.savez(given, **arrays)
+        return self.ask(do="pipeline", file=given, seed=seed)
+
     def close(self):
         self.process.communicate()
         self.folder.cleanup()
@@ -202,6 +213,8 @@ def clock(run, repeat):
 
 def bench(case, peers, rounds, progress=lambda text: None):
     """One row: {"case", "kanref": median ms, "peers": {name: {"ms", "deviation"} or {"error"}}, "ratio", "must", "goal"}."""
+    if case.kind == "pipeline":
+        return pipeline(case, peers, rounds, progress)
     mine = Mine(case)
     own = mine.results("fit" if case.kind == "lbfgs" else case.kind)
     mine.run()
@@ -250,6 +263,34 @@ def bench(case, peers, rounds, progress=lambda text: None):
         "must": case.must,
         "goal": case.goal,
     }
+
+
+def pipeline(case, peers, rounds, progress=lambda text: None):
+    """The row of hello world: f = exp(sin(pi x) + y^2) to its formula, the same data for both, seed after seed."""
+    from kanref.discover import discover
+    from kanref.model import Model
+
+    X, X_test = np.random.default_rng(0).uniform(-1, 1, (2, case.samples, 2))
+    y, y_test = (np.exp(np.sin(np.pi * x[:, 0]) + x[:, 1] ** 2) for x in (X, X_test))
+    seconds, theirs, found = [], [], {}
+    for seed in range(rounds):
+        progress(f"{case.name}: round {seed + 1} of {rounds}")
+        begin = time.perf_counter()
+        model = discover(Model.build(case.widths, intervals=case.intervals, seed=seed), X, y, seed=seed).model
+        seconds.append(time.perf_counter() - begin)
+        if not model.rmse(X_test, y_test) < FOUND:
+            raise ArithmeticError(f"hello world: seed {seed} ends in RMSE {model.rmse(X_test, y_test):.1e}, not {FOUND}")
+        if peers and "pykan" in peers.names and seed < PIPELINES:
+            answer = peers.pipeline(seed, X=X, y=y[:, None], X_test=X_test, y_test=y_test[:, None])
+            if "error" not in answer and answer["rmse"] is not None and answer["rmse"] < FOUND:
+                theirs.append(answer["seconds"])
+            else:
+                found["pykan"] = {"error": answer.get("error", f"no formula with seed {seed}: RMSE {answer.get('rmse')}")}
+    if theirs:
+        found["pykan"] = {"ms": 1e3 * float(np.median(theirs)), "deviation": None}
+    milliseconds = 1e3 * float(np.median(seconds))
+    ratio = found["pykan"]["ms"] / milliseconds if theirs else None
+    return {"case": case.name, "kanref": milliseconds, "peers": found, "ratio": ratio, "must": case.must, "goal": case.goal}
 
 
 def startup():
@@ -347,6 +388,7 @@ def ratios(rows):
         }
 
     shipped, another, found = of("pykan"), of(ANOTHER_FUNCTION), []
+    shipped.pop("hello", None)
     if shipped:
         least = min(shipped, key=shipped.get)
         found.append((f"pykan as shipped, least ({least})", shipped[least], "x", 50))
@@ -383,13 +425,6 @@ def table(rows, peers):
             ]
         )
     return aligned(lines)
-
-
-def aligned(lines):
-    """Columns side by side, the first to the left, the others to the right."""
-    widths = [max(len(str(line[c])) for line in lines) for c in range(len(lines[0]))]
-    pad = lambda c, v: str(v).ljust(widths[c]) if c == 0 else str(v).rjust(widths[c])
-    return "\n".join("  ".join(pad(c, v) for c, v in enumerate(line)).rstrip() for line in lines)
 
 
 def main(peers=None, cases=None, json_file=None, quick=False, out=sys.stdout):

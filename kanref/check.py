@@ -32,6 +32,7 @@ from kanref.nodes import AFFINE, Nodes
 from kanref.objectives import Collocation, Supervised, WeightedSum
 from kanref.terms import Linear
 from kanref.weights import Fixed, Full, Masked, Scaled
+from kanref.words import aligned
 
 EXACT = 1e-12  # complex steps and dot tests, relative
 DIFFERENCE = 1e-6  # finite differences, relative
@@ -788,9 +789,7 @@ def table(rows):
         verdict = "" if row.passed else "FAILED"
         lines.append((row.structure, row.purpose, str(row.parameters), *errors, cell(row.taylor, ".2f"), verdict))
     lines.append(("bound", "", "", f"{EXACT:.0e}", f"{DIFFERENCE:.0e}", f"{EXACT:.0e}", f"{2 - FALL:.2f}", ""))
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    pads = [str.ljust] * 2 + [str.rjust] * (len(widths) - 2)
-    text = ["  ".join(pad(c, w) for pad, c, w in zip(pads, line, widths)).rstrip() for line in lines]
+    text = aligned(lines, 2).split("\n")
     rule = "-" * len(text[0])
     ulps = ", ".join(f"{degree}: {bound}" for degree, bound in ULPS.items())
     passed, worst = sum(row.passed for row in rows), max(row.complex_step for row in rows)

@@ -21,6 +21,7 @@ from kanref.narrow import Narrow
 from kanref.nodes import Nodes
 from kanref.terms import Linear, Sum, Term
 from kanref.weights import Full, Masked, Scaled
+from kanref.words import aligned
 
 
 @dataclass(frozen=True, eq=False)
@@ -443,12 +444,8 @@ class KAN:
         return rows
 
     def __repr__(self):
-        lines = [
-            ("layer", "in -> out", "terms", "nodes", "parameters"),
-            *(tuple(map(str, row)) for row in self.table()),
-        ]
-        widths = [max(len(line[c]) for line in lines) for c in range(5)]
-        body = "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in lines)
+        lines = [("layer", "in -> out", "terms", "nodes", "parameters"), *self.table()]
+        body = aligned(lines, left=5)
         return f"KAN {list(self.widths)}, {self.size} parameters\n{body}"
 
 

@@ -169,12 +169,6 @@ def test_a_case_without_a_target_gets_no_verdict():
     assert bench.table([row], None).splitlines()[1].split() == ["own", "0.5", "3", "-", "-"]
 
 
-def test_aligned_puts_the_first_column_left_and_the_others_right():
-    assert bench.aligned([["case", "ms", ""], ["a", 12.5, "ok"], ["longer", 3, ""]]) == (
-        "case      ms\na       12.5  ok\nlonger     3"
-    )
-
-
 def test_ratios_of_pykan_as_shipped_and_of_fast_kan():
     row = lambda case, **ms: {"case": case, "kanref": 2.0, "peers": {name: {"ms": v} for name, v in ms.items()}}
     rows = [row("tiny", pykan=180.0), row("small", pykan=90.0), row("deep100", **{"fast-kan": 1.0, "pykan": 400.0})]
