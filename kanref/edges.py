@@ -58,6 +58,7 @@ class Symbolic:
             y[..., q] += value
         return y
 
+    @np.errstate(invalid="ignore", over="ignore")  # at the end of a domain derivatives may be infinite
     def _adjoints(self, arrays, z, y_bar):
         """For every formula, from the adjoint y_bar[q, p] (M, N) of its value: adjoints of (a, b, c, d) by sample, (N, 4),
         and p with the adjoint of the input x_p, (M, N)."""

@@ -92,9 +92,9 @@ class Model:
         self.net.split(theta)
         width = border.integer(self.net.inputs if self.width is None else self.width, "width", self.net.inputs)
         columns = tuple(int(c) for c in (range(width) if self.columns is None else self.columns))
-        if len(columns) != self.net.inputs or not set(columns) <= set(range(width)):
+        if len(set(columns)) != self.net.inputs or not set(columns) <= set(range(width)):
             raise ValueError(
-                f"columns must be {self.net.inputs} of 0..{width - 1}, one for each input of the network, but it is {columns}"
+                f"columns must be {self.net.inputs} of 0..{width - 1}, one for each input, but it is {columns}"
             )
         names = tuple(map(str, self.names))
         if names and (len(names) != width or len(set(names)) != width):

@@ -98,19 +98,28 @@ class Layer:
             b = self.normalise.derivatives(z[0], jets.order(z))[1]
             x = np.ascontiguousarray(jets.lift(b, z)[..., 0])
         u = self._sum.forward(self._of_terms(arrays), x)
+        return self.finish(arrays, u), (arrays, z, x, u)
+
+    def finish(self, arrays, u):
+        """What follows the jet u (M, N, S) of the terms' sum: the bias, which is added to u itself, and the nodes."""
         if self.bias:
             u[0] += arrays["bias"]
-        return (self.nodes.forward(arrays, u) if self.nodes else u), (arrays, z, x, u)
+        return self.nodes.forward(arrays, u) if self.nodes else u
 
-    def pullback(self, tape, y_bar, inputs=True):
-        """Adjoints of `forward`: {name: array} summed over samples, and z_bar (None unless `inputs`)."""
-        arrays, z, x, u = tape
+    def finish_pullback(self, arrays, u, y_bar):
+        """Adjoints of `finish` for its changed u: {name: array} summed over samples, and u_bar."""
         arrays_bar = {}
         if self.nodes:
             rows, y_bar = self.nodes.pullback_rows(arrays, u, y_bar)
             arrays_bar = {name: a.sum(0) for name, a in rows.items()}
         if self.bias:
             arrays_bar["bias"] = y_bar[0].sum(0)
+        return arrays_bar, y_bar
+
+    def pullback(self, tape, y_bar, inputs=True):
+        """Adjoints of `forward`: {name: array} summed over samples, and z_bar (None unless `inputs`)."""
+        arrays, z, x, u = tape
+        arrays_bar, y_bar = self.finish_pullback(arrays, u, y_bar)
         of_terms, x_bar = self._sum.pullback(self._of_terms(arrays), x, y_bar, inputs)
         self._collect(arrays_bar, of_terms)
         return arrays_bar, self._normalise_pullback(z, x_bar) if inputs else None
@@ -270,7 +279,8 @@ class KAN:
     def _names(self):
         return [[(name, f"{l}.{name}") for name in layer.arrays] for l, layer in enumerate(self.layers)]
 
-    def _of_layers(self, theta):
+    def of_layers(self, theta):
+        """{name: view} of theta for every layer."""
         views = self.split(theta)
         return [{name: views[key] for name, key in names} for names in self._names]
 
@@ -304,7 +314,7 @@ class KAN:
     def forward(self, theta, z):
         """The jet (M, N, m) of the outputs for the jet z (M, N, n) of the inputs, and the tape."""
         tape = []
-        for layer, arrays in zip(self.layers, self._of_layers(theta)):
+        for layer, arrays in zip(self.layers, self.of_layers(theta)):
             z, record = layer.forward(arrays, z)
             tape.append(record)
         return z, tape
@@ -329,7 +339,7 @@ class KAN:
                 f"nodes must name some of each of the {len(self.widths)} levels, but it has {len(nodes)} parts"
             )
         kept = [_indices(own, f"nodes[{l}]", width) for l, (own, width) in enumerate(zip(nodes, self.widths))]
-        levels = zip(self.layers, self._of_layers(theta), kept[1:], kept)
+        levels = zip(self.layers, self.of_layers(theta), kept[1:], kept)
         layers, arrays = zip(*(layer.select(own, q, p) for layer, own, q, p in levels))
         return self.rebuilt(layers, arrays, np.asarray(theta).dtype)
 
@@ -342,31 +352,13 @@ class KAN:
     def pullback(self, theta, tape, y_bar, inputs=False):
         """theta_bar (size,) and the adjoint (M, N, n) of the input jet (None unless `inputs`) for a y_bar (M, N, m)."""
         theta_bar = np.empty_like(theta)
-        views = self._of_layers(theta_bar)
+        views = self.of_layers(theta_bar)
         for l in reversed(range(len(self.layers))):
             wanted = inputs or l > 0
             arrays_bar, y_bar = self.layers[l].pullback(tape[l], y_bar, wanted)
             for name, target in views[l].items():
                 target[...] = arrays_bar[name]
         return theta_bar, y_bar
-
-    def pullback_inner(self, theta, tape, inner):
-        """theta_bar for adjoints that enter at the layers instead of the outputs, as those of a penalty on edges do.
-
-        inner[l] = ({name: adjoint} of some arrays of layer l, adjoint (N, P) of the layer's inputs).
-        """
-        theta_bar, z_bar = np.zeros_like(theta), None
-        views = self._of_layers(theta_bar)
-        for l in reversed(range(len(self.layers))):
-            arrays_bar, x_bar = inner[l]
-            if z_bar is not None:
-                through, z_bar = self.layers[l].pullback(tape[l], z_bar, l > 0)
-                for name, adjoint in through.items():
-                    views[l][name][...] = adjoint
-            for name, adjoint in arrays_bar.items():
-                views[l][name][...] += adjoint
-            z_bar = x_bar[None] if z_bar is None else z_bar + x_bar
-        return theta_bar
 
     @cached_property
     def _narrow(self):
@@ -383,7 +375,7 @@ class KAN:
     def rows(self, theta, tape, y_bar):
         """(N, size): theta_bar of every sample by itself, for y_bar (M, N, m)."""
         J = np.empty((y_bar.shape[1], self.size), theta.dtype)
-        views = self._of_layers(J)
+        views = self.of_layers(J)
         for l in reversed(range(len(self.layers))):
             rows, y_bar = self.layers[l].rows(tape[l], y_bar)
             for name, target in views[l].items():

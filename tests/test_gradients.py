@@ -248,7 +248,7 @@ def test_every_kind_of_term_conforms(basis, weights):
         "scaled and masked": Masked(Scaled(Full(shape)), [[1, 0], [0.5, 1], [1, 1]]),
     }[weights]
     report = check.check_term(Linear(b, w), rng)
-    assert len(report) == 13
+    assert len(report) == 15
 
 
 @pytest.mark.parametrize("name", LEAST_SQUARES)

@@ -325,6 +325,48 @@ def test_a_product_node_has_a_sum_for_each_factor():
     assert kan([2, [1, [2, 3]], 1]).size == 2 * 6 * 9 + 3 * 9
 
 
+# ------------------------------------------------------------------------------------------------------ selected nodes
+
+
+@every_net
+def test_selecting_everything_changes_nothing(net):
+    theta = np.random.default_rng(0).normal(size=net.size)
+    same, same_theta = net.select(theta, [np.arange(width) for width in net.widths])
+    assert same.layout == net.layout
+    assert_array_equal(same_theta, theta)
+    assert_array_equal(same(theta, points_for(net)), net(theta, points_for(net)))
+
+
+def test_a_selected_product_node_keeps_its_subnodes():
+    net = kan([2, [1, [2, 3]], 2], affine=AFFINE, bias=True)
+    theta = np.random.default_rng(0).normal(size=net.size)
+    part, part_theta = net.select(theta, [[1, 0], [2, 0], [1]])
+    assert part.widths == (2, 2, 1) and part.layers[0].nodes.arity == (3, 1)
+    before, after = net.split(theta), part.split(part_theta)
+    assert_array_equal(after["0.spline.W"], before["0.spline.W"][[3, 4, 5, 0]][:, [1, 0]])
+    assert_array_equal(after["0.subnode_scale"], before["0.subnode_scale"][[3, 4, 5, 0]])
+    assert_array_equal(after["0.node_bias"], before["0.node_bias"][[2, 0]])
+    assert_array_equal(after["1.bias"], before["1.bias"][[1]])
+
+
+@pytest.mark.parametrize(
+    "nodes, message",
+    [
+        ([[0], [0]], "nodes must name some of each of the 3 levels, but it has 2 parts"),
+        ([[0], [], [0]], r"nodes\[1\] must be a list of indices, at least one, but it is array"),
+        ([[0], 1, [0]], r"nodes\[1\] must be a list of indices"),
+        ([[0.5], [0], [0]], r"nodes\[0\] must be a list of indices"),
+        ([[0], [3], [0]], r"nodes\[1\] must be different indices from 0 to 2, but it is \[3\]"),
+        ([[0], [-1], [0]], r"nodes\[1\] must be different indices from 0 to 2, but it is \[-1\]"),
+        ([[0], [1, 1], [0]], r"nodes\[1\] must be different indices from 0 to 2, but it is \[1, 1\]"),
+    ],
+)
+def test_selections_that_make_no_sense(nodes, message):
+    net = NETS["plain"]
+    with pytest.raises(ValueError, match=message):
+        net.select(net.init(), nodes)
+
+
 # ------------------------------------------------------------------------------------------------------------- in words
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kanref import arrays as border
-from kanref.sparsify.metrics import METRICS, SMALL, deviation, measured
+from kanref.sparsify.metrics import METRICS, SMALL, deviation
 
 METHODS = ("backward", "paper")
 SCORES = ("edge_backward", "node_backward")
@@ -70,8 +70,11 @@ def magnitudes(net, theta, x, metric="paper"):
         nodes, edges = _backward(*measurements)
         return edges if metric == "edge_backward" else _shares(nodes, *measurements)
     kind = METRICS[metric]
-    tape = _tape(net, theta, x, kind.deviates, f"metric {metric!r}")
-    return [measured(kind, layer, l, record)[1] for l, (layer, record) in enumerate(zip(net.layers, tape))]
+    tape, V = _tape(net, theta, x, kind.deviates, f"metric {metric!r}"), []
+    for l, (layer, (arrays, z, seen, _)) in enumerate(zip(net.layers, tape)):
+        phi = kind.part(layer).edges(arrays, z[0]) if kind.part(layer) else np.zeros((len(x), layer.sums, layer.inputs))
+        V.append(kind.magnitude(phi, seen[0], kind.span(layer, l))[0])
+    return V
 
 
 def samples(x, n, deviates, what):
@@ -90,8 +93,8 @@ def _tape(net, theta, x, deviates, what):
 def _deviations(net, theta, x):
     """Of every layer: E (S, P) of the edges, those of the sums (S,) with pykan's 1e-4, and the arity of its nodes."""
     tape = _tape(net, theta, x, True, "backward attribution")
-    E = [deviation(layer.edges(arrays, z[0])) for layer, (arrays, z, _, _) in zip(net.layers, tape)]
-    return E, [deviation(u[0]) + SMALL for _, _, _, u in tape], [_arity(layer) for layer in net.layers]
+    E = [deviation(layer.edges(arrays, z[0]))[0] for layer, (arrays, z, _, _) in zip(net.layers, tape)]
+    return E, [deviation(u[0])[0] + SMALL for _, _, _, u in tape], [_arity(layer) for layer in net.layers]
 
 
 def _backward(E, total, arity):

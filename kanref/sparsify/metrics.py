@@ -36,55 +36,61 @@ SPREAD = 0.1  # pykan's number beside the deviation of the inputs
 
 
 def deviation(a):
-    """Standard deviation over samples, the first axis, with N - 1."""
-    return np.sqrt(np.square(a - a.mean(0)).sum(0) / (len(a) - 1))
+    """Standard deviation over samples, the first axis, with N - 1; and what its pullback needs."""
+    centred = a - a.mean(0)
+    s = np.sqrt(np.square(centred).sum(0) / (len(a) - 1))
+    return s, (centred, s)
 
 
-def deviation_pullback(a, s, s_bar):
-    """a_bar for s = deviation(a)."""
-    return (a - a.mean(0)) * (s_bar / (len(a) - 1) / np.where(s > 0, s, np.inf))
+def deviation_pullback(tape, s_bar):
+    """a_bar."""
+    centred, s = tape
+    return centred * (s_bar / (len(centred) - 1) / np.where(s > 0, s, np.inf))
 
 
 def mean_absolute(phi, x, span):
-    """V = mean |phi|."""
-    return np.abs(phi).mean(0)
+    """V = mean |phi|, and what its pullback needs."""
+    return np.abs(phi).mean(0), phi
 
 
-def mean_absolute_pullback(phi, x, span, V, V_bar):
-    """phi_bar, x_bar."""
+def mean_absolute_pullback(phi, V_bar):
+    """phi_bar, and None: x does not matter."""
     return np.sign(phi) * (V_bar / len(phi)), None
 
 
 def per_range(phi, x, span):
-    """V = mean |phi| / (knot range + 1e-4), span (P,) being the widths of the domains."""
-    return np.abs(phi).mean(0) / (span + SMALL)
+    """V = mean |phi| / (knot range + 1e-4), span (P,) being the widths of the domains; and what its pullback needs."""
+    return np.abs(phi).mean(0) / (span + SMALL), (phi, span)
 
 
-def per_range_pullback(phi, x, span, V, V_bar):
-    """phi_bar, x_bar."""
-    return mean_absolute_pullback(phi, x, span, V, V_bar / (span + SMALL))
+def per_range_pullback(tape, V_bar):
+    """phi_bar, and None: x does not matter."""
+    phi, span = tape
+    return mean_absolute_pullback(phi, V_bar / (span + SMALL))
 
 
 def deviations(phi, x, span):
-    """V = std phi."""
+    """V = std phi, and what its pullback needs."""
     return deviation(phi)
 
 
-def deviations_pullback(phi, x, span, V, V_bar):
-    """phi_bar, x_bar."""
-    return deviation_pullback(phi, V, V_bar), None
+def deviations_pullback(tape, V_bar):
+    """phi_bar, and None: x does not matter."""
+    return deviation_pullback(tape, V_bar), None
 
 
 def deviation_ratio(phi, x, span):
-    """V = std phi / (std x + 0.1)."""
-    return deviation(phi) / (deviation(x) + SPREAD)
+    """V = std phi / (std x + 0.1), and what its pullback needs."""
+    (r, of_phi), (s, of_x) = deviation(phi), deviation(x)
+    V = r / (s + SPREAD)
+    return V, (V, of_phi, of_x)
 
 
-def deviation_ratio_pullback(phi, x, span, V, V_bar):
+def deviation_ratio_pullback(tape, V_bar):
     """phi_bar, x_bar."""
-    s = deviation(x)
-    phi_bar = deviation_pullback(phi, V * (s + SPREAD), V_bar / (s + SPREAD))
-    return phi_bar, deviation_pullback(x, s, -(V * V_bar).sum(0) / (s + SPREAD))
+    V, of_phi, of_x = tape
+    r_bar = V_bar / (of_x[1] + SPREAD)
+    return deviation_pullback(of_phi, r_bar), deviation_pullback(of_x, -(V * r_bar).sum(0))
 
 
 # ----------------------------------------------------------------------------------------------------------- entropies
@@ -140,20 +146,20 @@ class Metric:
     formulas: bool = True
     over: int = 2
 
-    def of(self, layer):
+    def part(self, layer):
         """The part of the layer whose edges are measured: itself, or its numeric terms; None if there are none."""
         numeric = {name: term for name, term in layer.terms.items() if isinstance(term, Linear)}
         if self.formulas or len(numeric) == len(layer.terms):
             return layer
         return replace(layer, terms=numeric) if numeric else None
 
-    def span(self, layer, l, dtype):
+    def span(self, layer, l):
         """(P,) widths of the domains of layer l's B-splines, None if the metric does not ask for them."""
         if self.magnitude is not per_range:
             return None
         for term in layer.terms.values():
             if isinstance(getattr(term, "basis", None), BSpline):
-                return np.ptp(term.basis.domain, axis=1).astype(dtype)
+                return np.ptp(term.basis.domain, axis=1)
         raise ValueError(
             f'metric "pykan-0.0" divides by the range of the knots, but layer {l} has no B-splines; use metric "paper"'
         )
@@ -173,13 +179,3 @@ METRICS = {
     "edge_forward_sum": Metric(deviation_ratio, deviation_ratio_pullback, row_and_column_entropy, over=0),
     "edge_forward_spline_u": Metric(deviations, deviations_pullback, row_and_column_entropy, over=0),
 }
-
-
-def measured(kind, layer, l, record):
-    """The edges (N, S, P) of layer l that count, and their magnitudes V; the layer's record is that of `net.forward`."""
-    arrays, z, x, _ = record
-    part = kind.of(layer)
-    if part is None:
-        return None, np.zeros((layer.sums, layer.inputs), z.dtype)
-    phi = part.edges(arrays, z[0])
-    return phi, kind.magnitude(phi, x[0], kind.span(layer, l, z.dtype))

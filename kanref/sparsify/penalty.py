@@ -11,6 +11,7 @@ The gradient is exact wherever it exists, also where pykan leaves it out ("edge_
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from kanref import arrays as border
 from kanref.bases import BSpline
 from kanref.network import KAN
 from kanref.sparsify.attribution import SCORES, samples
-from kanref.sparsify.metrics import METRICS, Metric, measured
+from kanref.sparsify.metrics import METRICS, Metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,21 +42,57 @@ class Penalty:
         """The same penalty of the edges' values at some of the samples."""
         return replace(self, x=np.ascontiguousarray(self.x[rows]))
 
-    def __call__(self, theta):
-        tape = self._tape(theta)
-        value, inner = 0.0, []
-        for l, (layer, record) in enumerate(zip(self.net.layers, tape)):
-            phi, V = measured(self.metric, layer, l, record)
+    @cached_property
+    def _parts(self):
+        """What counts of every layer: itself, its numeric terms, or nothing (None); and the widths of its domains."""
+        return [(self.metric.part(layer), self.metric.span(layer, l)) for l, layer in enumerate(self.net.layers)]
+
+    def _forward(self, theta):
+        """The value, and of every layer: arrays, inputs, sums, V_bar, what its pullback needs, adjoints of coefficients."""
+        theta = self.net.vector(theta)
+        z, value, tape = self.x.astype(theta.dtype, copy=False), 0.0, []
+        for layer, arrays, (part, span) in zip(self.net.layers, self.net.of_layers(theta), self._parts):
+            phi = layer.edges(arrays, z)
+            u = np.ascontiguousarray(phi.sum(2))[None]
+            if part is not layer:
+                phi = part.edges(arrays, z) if part else np.zeros_like(phi)
+            V, memory = self.metric.magnitude(phi, layer.mapped(z), span)
             S, S_bar = self.metric.entropy(V)
-            value += self.l1 * V.sum() + self.entropy * S
-            arrays_bar, x_bar = self._pullback(layer, l, record, phi, V, self.l1 + self.entropy * S_bar)
-            value += self._add_coefficients(layer, record[0], arrays_bar)
-            inner.append((arrays_bar, x_bar))
-        return float(value), self.net.pullback_inner(theta, tape, inner)
+            of_coefficients, arrays_bar = self._coefficients(layer, arrays)
+            value += self.l1 * V.sum() + self.entropy * S + of_coefficients
+            tape.append((arrays, z, u, self.l1 + self.entropy * S_bar, memory, arrays_bar))
+            z = layer.finish(arrays, u)[0]
+        return float(value), tape
+
+    def __call__(self, theta):
+        value, tape = self._forward(theta)
+        theta_bar, y_bar = np.zeros_like(theta), None
+        views = self.net.of_layers(theta_bar)
+        for l in reversed(range(len(tape))):
+            layer, (part, _), (arrays, z, u, V_bar, memory, arrays_bar) = self.net.layers[l], self._parts[l], tape[l]
+            phi_bar, seen_bar = self.metric.pullback(memory, V_bar)
+            found, z_bars = [arrays_bar], [] if seen_bar is None else [layer.mapped_pullback(z, seen_bar)]
+            entering = [(part, phi_bar)] if part else []  # adjoints of edges
+            if y_bar is not None:
+                own, u_bar = layer.finish_pullback(arrays, u, y_bar[None])
+                found.append(own)
+                if part is layer:
+                    phi_bar += u_bar[0][:, :, None]  # u is the sum of the edges
+                else:
+                    entering.append((layer, np.broadcast_to(u_bar[0][:, :, None], phi_bar.shape)))
+            for measured, adjoint in entering:
+                own, z_bar = measured.edges_pullback(arrays, z, adjoint)
+                found.append(own)
+                z_bars.append(z_bar)
+            for own in found:
+                for name, adjoint in own.items():
+                    views[l][name][...] += adjoint
+            y_bar = sum(z_bars, np.zeros_like(z))
+        return value, theta_bar
 
     def value(self, theta):
         """The value alone."""
-        return self(theta)[0]
+        return self._forward(theta)[0]
 
     def residuals(self, theta):
         """The square root of the value as one residual, (1,), and its gradient as the Jacobian (1, size)."""
@@ -64,24 +101,11 @@ class Penalty:
         slope = 0.5 / root if root > 0 else 0.0
         return np.array([root], gradient.dtype), gradient[None] * gradient.dtype.type(slope)
 
-    def _tape(self, theta):
-        theta = self.net.vector(theta)
-        return self.net.forward(theta, self.x.astype(theta.dtype, copy=False)[None])[1]
-
-    def _pullback(self, layer, l, record, phi, V, V_bar):
-        """Adjoints of a layer's arrays and inputs for V_bar (S, P)."""
-        arrays, z, x, _ = record
-        if phi is None:
-            return {}, np.zeros_like(z[0])
-        phi_bar, mapped_bar = self.metric.pullback(phi, x[0], self.metric.span(layer, l, z.dtype), V, V_bar)
-        arrays_bar, x_bar = self.metric.of(layer).edges_pullback(arrays, z[0], phi_bar)
-        return arrays_bar, x_bar if mapped_bar is None else x_bar + layer.mapped_pullback(z[0], mapped_bar)
-
-    def _add_coefficients(self, layer, arrays, arrays_bar):
-        """The coefficient penalties of a layer; their gradient is added to arrays_bar."""
-        value = 0.0
+    def _coefficients(self, layer, arrays):
+        """The coefficient penalties of a layer, and {name: adjoint} of its arrays."""
+        value, found = 0.0, {}
         if self.coefficients == self.differences == 0:
-            return value
+            return value, found
         for name, term in layer.terms.items():
             if not isinstance(getattr(term, "basis", None), BSpline):
                 continue
@@ -93,9 +117,8 @@ class Penalty:
             jump_bar = self.differences * np.sign(jump) / jump.shape[over]
             W_bar[:, :, 1:] += jump_bar
             W_bar[:, :, :-1] -= jump_bar
-            for key, adjoint in term.weights.pullback(own, W_bar).items():
-                arrays_bar[f"{name}.{key}"] = arrays_bar.get(f"{name}.{key}", 0) + adjoint
-        return value
+            found |= {f"{name}.{key}": adjoint for key, adjoint in term.weights.pullback(own, W_bar).items()}
+        return value, found
 
 
 def penalty(net, x, metric="paper", l1=1.0, entropy=1.0, coefficients=0.0, differences=0.0):

@@ -72,14 +72,8 @@ def _arity(layer):
 
 
 def _with_masks(net, theta, masks):
-    pairs = [_mask_layer(layer, own, mask) for layer, own, mask in zip(net.layers, _of_layers(net, theta), masks)]
+    pairs = [_mask_layer(layer, own, mask) for layer, own, mask in zip(net.layers, net.of_layers(theta), masks)]
     return net.rebuilt(*zip(*pairs), np.asarray(theta).dtype)
-
-
-def _of_layers(net, theta):
-    """{name: view} for every layer."""
-    views = net.split(theta)
-    return [{name: views[f"{l}.{name}"] for name in layer.arrays} for l, layer in enumerate(net.layers)]
 
 
 def _mask_layer(layer, arrays, mask):
@@ -260,7 +254,7 @@ def _settle(net, theta, x, masks, free):
 def _cut(net, theta, stay, masks, constants):
     """The network on the nodes that stay, with masks where they are needed and the constants in its biases."""
     small, small_theta = net.select(theta, stay)
-    layers, arrays = [], _of_layers(small, small_theta)
+    layers, arrays = [], small.of_layers(small_theta)
     for l, (old, layer, mask, constant) in enumerate(zip(net.layers, small.layers, masks, constants)):
         sums = old.sums_of(stay[l + 1])
         layer, arrays[l] = _mask_layer(layer, arrays[l], mask[np.ix_(sums, stay[l])])
