@@ -11,6 +11,14 @@ import numpy as np
 README = Path(__file__).parents[1] / "README.md"
 
 
+def run(source):
+    """What a program prints."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(source, "README.md", "exec"), {"__name__": "readme"})
+    return printed.getvalue()
+
+
 def block(after, language):
     """The first code block in a language after some text."""
     text = README.read_text().split(after, 1)[1]
@@ -18,16 +26,17 @@ def block(after, language):
 
 
 def test_program_prints_what_the_readme_says():
-    source = block("## A complete program", "python")
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(source, "README.md", "exec"), {"__name__": "readme"})
-    promised = block("It prints", "")
-    for line, promise in zip(printed.getvalue().splitlines(), promised.splitlines(), strict=True):
+    printed, promised = run(block("## A complete program", "python")), block("It prints", "")
+    for line, promise in zip(printed.splitlines(), promised.splitlines(), strict=True):
         *words, error = line.split()
         *same, figure = promise.split()
         assert words == same
         assert float(figure) / 2 <= float(error) <= 2 * float(figure)
+
+
+def test_the_formula_is_the_one_that_the_readme_prints():
+    printed = README.read_text().split("## From data to a formula", 1)[1].split("It prints\n\n```\n", 1)[1].split("```")[0]
+    assert run(block("## From data to a formula", "python")) == printed
 
 
 def test_pictures_exist():
