@@ -7,13 +7,15 @@ Here: 100 L-BFGS steps on 5 intervals, knots moved once to where the activations
 every grid, the function carried over by least squares. Training points, test points and start depend on the seed.
 """
 
-import json
 import os
+from functools import partial
 
 import numpy as np
 
-from kanref import io
+from kanref.data.toys import SCALING
 from kanref.model import Model
+from kanref.papers.experiment import cells
+from kanref.words import aligned
 
 INTERVALS = (5, 10, 20, 50, 100)
 PAPER = (6.77e-3, 3.35e-4, 1.86e-5, 4.93e-7, 3.27e-8)  # pykan-v0, example 8, 3000 points, test RMSE
@@ -21,57 +23,45 @@ SEEDS = (0, 1, 2, 3, 4)
 SAMPLES = 3000
 
 
-def target(X):
-    """f(x, y) = exp(sin(pi x) + y^2)."""
-    return np.exp(np.sin(np.pi * X[:, 0]) + X[:, 1] ** 2)
-
-
-def staircase(seed, intervals=INTERVALS, samples=SAMPLES, progress=False):
-    """Train and test RMSE after every grid, (len(intervals), 2)."""
-    rng = np.random.default_rng(seed)
+def staircase(seed, intervals=INTERVALS, samples=SAMPLES):
+    """[train RMSE, test RMSE] after every grid."""
+    target, rng = SCALING["staircase"], np.random.default_rng(int(seed))
     X, X_test = rng.uniform(-1, 1, (2, samples, 2))
-    y, y_test = target(X), target(X_test)
-    model = Model.build([2, 1, 1], intervals=intervals[0], degree=3, seed=seed)
-    model = model.fit(X, y, steps=100, progress=progress).update_grid(X)
+    y, y_test = target.function(X), target.function(X_test)
+    model = Model.build([2, 1, 1], intervals=intervals[0], degree=3, seed=int(seed))
+    model = model.fit(X, y, steps=100, progress=False).update_grid(X)
     errors = []
     for G in intervals:
-        model = model.fit(X, y, optimizer="lm", steps=50, intervals=[G], progress=progress)
+        model = model.fit(X, y, optimizer="lm", steps=50, intervals=[G], progress=False)
         if model.history.interrupted:
             raise KeyboardInterrupt  # half a staircase is no result
         errors.append((model.rmse(X, y), model.rmse(X_test, y_test)))
-    return np.array(errors)
+    return errors
 
 
-def run(folder, progress=False, short=False):
-    """All seeds; returns the table. Resumes from the seeds in staircase.json.
+def run(folder, progress=None, short=False, jobs=1):
+    """All seeds; returns the table. Writes staircase.json and staircase.png.
 
-    short: one seed and grids up to 20, kept in staircase-short.json.
+    short: one seed and grids up to 20, in staircase-short.json.
     """
     intervals, seeds = (INTERVALS[:3], SEEDS[:1]) if short else (INTERVALS, SEEDS)
-    path = os.path.join(folder, "staircase-short.json" if short else "staircase.json")
-    done = {}
-    if os.path.exists(path):
-        with open(path) as file:
-            record = json.load(file)
-        done = record["errors"] if record["intervals"] == list(intervals) else {}
-    for seed in seeds:
-        if str(seed) not in done:
-            done[str(seed)] = staircase(seed, intervals, progress=progress).tolist()
-            record = {"intervals": intervals, "paper": PAPER[: len(intervals)], "errors": done}
-            io.write_atomically(path, json.dumps(record, indent=1).encode())
-    errors = np.array([done[str(seed)] for seed in seeds])
-    draw(intervals, errors).savefig(os.path.join(folder, "staircase.png"), dpi=150)
+    stem = os.path.join(folder, "staircase-short" if short else "staircase")
+    settings = {"intervals": intervals, "samples": SAMPLES, "paper": PAPER[: len(intervals)]}
+    keys = [str(seed) for seed in seeds]
+    done = cells(f"{stem}.json", settings, keys, partial(staircase, intervals=intervals), progress, jobs)
+    errors = np.array([done[key] for key in keys])
+    draw(intervals, errors).savefig(f"{stem}.png", dpi=150)
     return text(intervals, errors)
 
 
 def text(intervals, errors):
     """The table: the authors' test RMSE beside the median, best and worst of the seeds."""
-    lines = [f"test RMSE, median of {len(errors)} seeds", "intervals  authors   kanref    best      worst     train"]
+    rows = [("intervals", "authors", "kanref", "best", "worst", "train")]
     for k, G in enumerate(intervals):
         test, train = errors[:, k, 1], np.median(errors[:, k, 0])
         figures = (PAPER[k], np.median(test), test.min(), test.max(), train)
-        lines.append(f"{G:<9}  " + "  ".join(f"{figure:.2e}" for figure in figures))
-    return "\n".join(lines)
+        rows.append((str(G), *(f"{figure:.2e}" for figure in figures)))
+    return f"test RMSE, median of {len(errors)} seeds\n{aligned(rows)}"
 
 
 def draw(intervals, errors):

@@ -245,8 +245,7 @@ def _polish(function, own, t, v, P, rounds):
         moved = _into_domain(function, P, P + step @ directions)
         new = _state(function, directions, t, v, moved)
         better = new[0] < squares
-        gain = np.where(better, squares - new[0], 0) > 1e-3 * squares
-        idle = np.where(gain, 0, idle + 1)
+        idle = np.where(new[0] < (1 - 1e-3) * squares, 0, idle + 1)
         damping = np.clip(np.where(better, damping / 10, damping * 8), 1e-15, 1e15)
         P = np.where(better[:, None], moved, P)
         squares = np.where(better, new[0], squares)
@@ -317,11 +316,11 @@ def fit_affine(function, x, y):
     P = _best_starts(function, t[some], v[some] - v[some].mean())
     if own.steps and len(P):
         P = _jump(function, t, v, P)
-    elif len(P):
-        if len(some) < len(t):
-            P = _polish(function, own, t[some], v[some] - v[some].mean(), P, 8)[0][:1]
-        P = _polish(function, own, t, v, P, 40)[0]
-    if not len(P):
+    elif len(P) and len(some) < len(t):
+        P = _polish(function, own, t[some], v[some] - v[some].mean(), P, 8)[0][:1]
+    if len(P):
+        P, squares = _polish(function, own, t, v, P, 40)
+    if not len(P) or not np.isfinite(squares[0]):
         return _flat(function, mean, 0.0)
     a, b = P[0]
     return _solved(function, *_representative(function, own, a / half, b - a * centre / half, x), x, y)
@@ -366,12 +365,17 @@ def _inside(function, a, b, x):
 
 
 def _solved(function, a, b, x, y):
-    """c and d by linear least squares, and R^2 of the whole."""
-    a, b = _inside(function, a, b, x)
-    f = function(a * x + b)
-    g, v = f - f.mean(), y - y.mean()
-    size = np.abs(g).max()
-    c = float((g / size) @ v / ((g / size) @ g))
-    d = float(y.mean() - c * f.mean())
-    rest = y - (c * f + d)
-    return Fit(function, float(a), float(b), c, d, max(0.0, float(1 - (rest @ rest) / (v @ v))))
+    """c and d by linear least squares, and R^2 of the whole; no curve if that leaves the range of double precision."""
+    with np.errstate(all="ignore"):
+        a, b = _inside(function, a, b, x)
+        f, mean = function(a * x + b), y.mean()
+        g, v = f - f.mean(), y - mean
+        size, amplitude = np.abs(g).max(), np.abs(v).max()
+        g, w = g / size, v / amplitude
+        c = g @ w / (g @ g) * (amplitude / size)
+        d = mean - c * f.mean()
+        rest = (y - (c * f + d)) / amplitude
+        r2 = 1 - (rest @ rest) / (w @ w)
+    if not np.isfinite([a, b, c, d, r2]).all():
+        return _flat(function, mean, 0.0)
+    return Fit(function, float(a), float(b), float(c), float(d), max(0.0, float(r2)))

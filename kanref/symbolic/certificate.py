@@ -18,7 +18,7 @@ from functools import cache
 import numpy as np
 
 from kanref import arrays as border
-from kanref.symbolic.formula import constant_and_rest, summands, symbols
+from kanref.symbolic.formula import constant_and_rest, exchanged, real_symbols, summands, symbols
 
 GRID = 4096  # about so many points fill a box
 MOST_DIGITS = 15
@@ -110,7 +110,10 @@ def function(expressions, variables):
             f"the formula is in {', '.join(sorted(map(str, extra)))}, but the network's variables are "
             f"{', '.join(map(str, variables))}; give names in the order of the columns"
         )
-    call = sympy.lambdify(list(variables), list(expressions), ["scipy", "numpy"], cse=True)
+    real, floats = real_symbols(variables), list(everything.atoms(sympy.Float))
+    printed = [sympy.Float(f, 17) for f in floats]  # the same numbers, of which code then has all digits
+    expressions = exchanged(expressions, [*variables, *floats], [*real, *printed])
+    call = sympy.lambdify(real, expressions, ["scipy", "numpy"], cse=True)
 
     def f(x):
         with np.errstate(all="ignore"):
@@ -302,6 +305,8 @@ def nice(v, digits):
     """
     import sympy
 
+    if v == 0:
+        return sympy.Integer(0)
     for unit, needed in units():
         ratio = v / float(unit)
         for q in (1, 2, 3, 4, 6):
@@ -330,7 +335,7 @@ def shorter(e, value, snap, digits, unit=False):
     import sympy
 
     if e.is_Float:
-        found = nice(float(e), snap) if e else sympy.Integer(0)
+        found = nice(float(e), snap)
         return sympy.Float(f"{float(e):.{digits - 1}e}") if found is None else found
     if not e.args or isinstance(e, sympy.Piecewise):
         return e
@@ -383,15 +388,18 @@ def rounded(expressions, net, theta, x, digits=4, names=None, y=None, tolerance=
     border.integer(digits, "digits", 1, MOST_DIGITS)
     x = border.points(x, net.inputs, dtype=np.float64)
     before = certificate(expressions, net, theta, x, names)
-    value = evaluator(symbols(net.inputs, names), x)
+    public = symbols(net.inputs, names)
+    inputs = real_symbols(public)
+    value = evaluator(inputs, x)
     targets = [None] * net.outputs if y is None else list(border.points(y, net.outputs, "y", np.float64).T)
     if y is not None and len(targets[0]) != len(x):
         raise ValueError(f"y must have a row for each of the {len(x)} samples, but it has {len(targets[0])}")
     tolerance = 10.0**-digits if tolerance is None else tolerance
     short = [
-        shortest(e, value, digits, check(value(e), target, tolerance)) for e, target in zip(before.expressions, targets)
+        shortest(e, value, digits, check(value(e), target, tolerance))
+        for e, target in zip(exchanged(before.expressions, public, inputs), targets)
     ]
-    found = tuple(e for e, _ in short)
+    found = tuple(exchanged([e for e, _ in short], inputs, public))
     return Rounded(found, tuple(d for _, d in short), before, certificate(found, net, theta, x, names))
 
 

@@ -52,7 +52,9 @@ def formula(net, theta, names=None, digits=None, missing="refuse"):
     choice(missing, "missing", ("refuse", "mark", "piecewise"))
     if digits is not None:
         integer(digits, "digits", 1, 17)
-    views, x, absent = net.split(net.vector(theta)), symbols(net.inputs, names), []
+    views, absent = net.split(net.vector(theta)), []
+    public = symbols(net.inputs, names)
+    x = inputs = real_symbols(public)
     for l, layer in enumerate(net.layers):
         arrays = {name: views[f"{l}.{name}"] for name in layer.arrays}
         z = [mapped(layer.normalise, p, x[p]) for p in range(layer.inputs)]
@@ -77,7 +79,8 @@ def formula(net, theta, names=None, digits=None, missing="refuse"):
             'auto, prune them, or ask for missing="mark" or, for splines of the inputs, missing="piecewise"; to_numpy and to_c '
             "export any network"
         )
-    return [shortened(e, digits) for e in x] if digits else x
+    x = [shortened(e, digits) for e in x] if digits else x
+    return exchanged(x, inputs, public)
 
 
 def symbols(n, names=None):
@@ -93,6 +96,32 @@ def symbols(n, names=None):
     if len(set(map(str, names))) < n:
         raise ValueError(f"names must differ, but they are {', '.join(map(str, names))}")
     return [name if isinstance(name, sympy.Symbol) else sympy.Symbol(name) for name in names]
+
+
+def real_symbols(variables):
+    """Real symbols of the same names. Internally all are: sympy asks often, and of real expressions it has the answer at once."""
+    import sympy
+
+    return [sympy.Symbol(v.name, real=True) for v in variables]
+
+
+def exchanged(expressions, old, new):
+    """The expressions with other symbols, every part as it stands: nothing is evaluated anew."""
+    import sympy
+
+    known = dict(zip(old, new))
+
+    def rebuilt(e):
+        if e not in known:
+            if not e.args:
+                known[e] = e
+            elif isinstance(e, sympy.Piecewise):
+                known[e] = e.xreplace(dict(zip(old, new)))
+            else:
+                known[e] = e.func(*map(rebuilt, e.args), evaluate=False)
+        return known[e]
+
+    return [rebuilt(e) for e in expressions]
 
 
 def mapped(normalise, p, x):

@@ -10,10 +10,11 @@ nearly exp. More parameters always fit better, so a better fit must be worth its
 
     score = simplicity price + (1 - simplicity) log2(1 - R^2 + floor),   price = complexity + number of shape parameters,
 
-lowest first. With simplicity = 2/3, each unit of price has to divide the unexplained variance by 4, the error by 2. Shape
+lowest first. With simplicity = 0.6, each unit of price has to divide the unexplained variance by 2^1.5, about 3. Shape
 parameters are those of a and b that change the curve beyond c and d: none for x, one for x^2, sqrt, exp, log, two for
-sin (see `affine_fit.symmetries`), so x^2 is preferred to a cosine that is bent to be one. The floor is rounding, and with
-targets y the unexplained variance of the network itself: an edge cannot be known better than that.
+sin (see `affine_fit.symmetries`), so x^2 is preferred to a cosine that is bent to be one. The floor is rounding; `auto`
+knows more, as training errs everywhere alike: it takes the unexplained variance that the best fits of a network's edges
+typically (in the median) leave, and one edge is not asked to fit a hundred times better than the others do.
 
 rule="pykan-0.2.8" is  simplicity complexity + (1 - simplicity) log2(1 - R^2 + 1e-5)  with simplicity = 0.8. There a unit
 must divide the variance by 16, and the logarithm has room for 16.6 bits, so that no function of complexity 5 can win
@@ -43,7 +44,7 @@ PRIOR = 0.01  # weight of the domain beside the samples when a formula becomes a
 
 # name: default simplicity, price of a function, floor
 RULES = {
-    "kanref": (2 / 3, lambda f: f.complexity + symmetries(f).parameters, np.finfo(float).eps),
+    "kanref": (0.6, lambda f: f.complexity + symmetries(f).parameters, np.finfo(float).eps),
     "pykan-0.2.8": (0.8, lambda f: f.complexity, 1e-5),
 }
 
@@ -75,19 +76,19 @@ class Suggestions:
         return aligned(rows)
 
 
-def suggest(net, theta, x, l, q, p, y=None, *, library=None, simplicity=None, rule="kanref"):
+def suggest(net, theta, x, l, q, p, *, library=None, simplicity=None, rule="kanref"):
     """Functions that the edge from input p to sum q of layer l may be, ranked: `Suggestions`.
 
     Every function is fitted to what the whole edge, all its terms, makes of what arrives there for samples x (N, n), on
-    1000 of them at most. y: (N, m) targets of the network, for the floor of the score. library: names or `Function`s, by
-    default `functions.LIBRARY` without "0"; a formula that has two names counts once. simplicity in [0, 1], None for the
-    rule's own, rule: see the module's text. A constant edge has one suggestion, "0".
+    1000 of them at most. library: names or `Function`s, by default `functions.LIBRARY` without "0"; a formula that has
+    two names counts once. simplicity in [0, 1], None for the rule's own, rule: see the module's text. A constant edge has
+    one suggestion, "0".
 
     Raises ValueError for an edge that is not there, an unknown name or rule.
     """
     _edge(net, l, q, p)
     u, phi = _arrivals(net, theta, x, l)
-    return _ranked(_library(library), u[:, p], phi[:, q, p], *_criterion(net, theta, x, y, simplicity, rule))
+    return _ranked(_fits(_library(library), u[:, p], phi[:, q, p]), *_criterion(simplicity, rule))
 
 
 def _edge(net, l, q, p):
@@ -124,27 +125,25 @@ def _library(library):
     return tuple(once.values())[::-1]
 
 
-def _criterion(net, theta, x, y, simplicity, rule):
-    """simplicity, price and floor of a rule for this network."""
+def _criterion(simplicity, rule):
+    """simplicity, price and floor of a rule."""
     default, price, floor = RULES[border.choice(rule, "rule", tuple(RULES))]
     simplicity = default if simplicity is None else simplicity
     if not 0 <= simplicity <= 1:
         raise ValueError(f"simplicity must be from 0 (fit alone) to 1 (price alone), but it is {simplicity!r}")
-    if y is not None:
-        f, y = net(theta, x), border.points(y, net.outputs, "y")
-        if len(y) != len(f):
-            raise ValueError(f"x and y must have as many rows, but they have {len(f)} and {len(y)}; align the samples")
-        spread = ((y - y.mean(0)) ** 2).sum()
-        floor = max(floor, ((y - f) ** 2).sum() / spread) if spread > 0 else floor
     return simplicity, price, floor
 
 
-def _ranked(library, x, y, simplicity, price, floor):
+def _fits(library, x, y):
+    """All functions fitted to samples of an edge; "0" alone if it is constant."""
     some = np.argsort(x, kind="stable")
     if len(x) > SAMPLES:
         some = some[np.linspace(0, len(x) - 1, SAMPLES).round().astype(int)]
     zero = fit_affine(LIBRARY["0"], x[some], y[some])
-    fits = [zero] if zero.r2 == 1 else [fit_affine(f, x[some], y[some]) for f in library]
+    return [zero] if zero.r2 == 1 else [fit_affine(f, x[some], y[some]) for f in library]
+
+
+def _ranked(fits, simplicity, price, floor):
     score = lambda fit: simplicity * price(fit.function) + (1 - simplicity) * np.log2(1 - fit.r2 + floor)
     scores = [float(score(fit)) for fit in fits]
     # sin and cos fit alike: of equal scores, the smaller shift
@@ -166,9 +165,7 @@ def fix(net, theta, l, q, p, function, x=None, affine=None):
     function = _function(function)
     if affine is None:
         if x is None:
-            raise ValueError(
-                "x, samples to fit a, b, c, d to, or affine = (a, b, c, d) must be given, but both are None"
-            )
+            raise ValueError("x (samples to fit a, b, c, d to) or affine (a, b, c, d) must be given, but both are None")
         u, phi = _arrivals(net, theta, x, l)
         affine = fit_affine(function, u[:, p], phi[:, q, p]).affine
     affine = border.real_array(affine, "affine", np.float64)
@@ -342,41 +339,49 @@ class Snapped:
         return self.report
 
 
-def auto(net, theta, x, y=None, *, library=None, simplicity=None, r2=GOOD, rule="kanref"):
+def auto(net, theta, x, *, library=None, simplicity=None, r2=GOOD, rule="kanref"):
     """Every edge that is no formula becomes the first of its suggestions with R^2 >= r2: `Snapped`.
 
-    Layers are taken from the first to the last, each on what arrives when those before are formulas already: every
-    argument of a formula is inside its domain for all samples x (N, n). y, library, simplicity, rule: as for `suggest`.
-    Edges for which no suggestion is so good are left as they are, and reported. Edges that are zero for all samples get
-    no formula; they are masked. Nothing is trained: a, b, c, d come from each edge alone, so train them together after.
+    library, simplicity, rule: as for `suggest`. Edges for which no suggestion is so good are left as they are, and
+    reported. Edges that are zero for all samples x (N, n) get no formula; they are masked. a, b, c, d are fitted layer by
+    layer, to what arrives when the layers before are formulas already, so that every argument is inside its function's
+    domain for all samples. Nothing is trained: each edge is fitted by itself, so train a, b, c, d together afterwards.
     """
     if not r2 <= 1:
         raise ValueError(f"r2 must be at most 1, which is a perfect fit, but it is {r2!r}")
-    library, seen = _library(library), []
-    criterion = _criterion(net, theta, x, y, simplicity, rule)
+    library, (simplicity, price, floor) = _library(library), _criterion(simplicity, rule)
+    fits, silent = {}, [[] for _ in net.layers]
     for l, layer in enumerate(net.layers):
         u, phi = _arrivals(net, theta, x, l)
-        there, new, silent = formulas(layer)[1], {}, []
+        there = formulas(layer)[1]
         for q, p in np.ndindex(layer.sums, layer.inputs):
-            if (q, p) in there:
-                continue
-            if not phi[:, q, p].any():
-                silent.append((q, p))
-                continue
-            edge = u[:, p], phi[:, q, p]
-            ranked = _ranked(library, *edge, *criterion)
+            if (q, p) not in there:
+                if phi[:, q, p].any():
+                    fits[l, q, p] = _fits(library, u[:, p], phi[:, q, p])
+                else:
+                    silent[l].append((q, p))
+    rest = [1 - max(fit.r2 for fit in own) for own in fits.values()]
+    rest = [u for u in rest if u <= 1 - r2]
+    if rest and rule == "kanref":
+        floor = max(floor, np.median(rest))
+    seen = []
+    for l in range(len(net.layers)):
+        u, phi = _arrivals(net, theta, x, l)
+        new = {}
+        for (_, q, p), own in ((place, own) for place, own in fits.items() if place[0] == l):
+            ranked = _ranked(own, simplicity, price, floor)
             good = [fit for fit in ranked if fit.r2 >= r2]
-            best = good[0] if good else max(ranked, key=lambda fit: fit.r2)
-            if len(edge[0]) > SAMPLES:
-                best = fit_affine(best.function, *edge)
-            seen.append(Snap(l, q, p, best, _second(best, ranked, *edge), bool(good)))
+            first = good[0] if good else max(ranked, key=lambda fit: fit.r2)
+            best = fit_affine(first.function, u[:, p], phi[:, q, p])
+            seen.append(Snap(l, q, p, best, _second(first, ranked, u[:, p]), bool(good)))
             if good:
                 new[q, p] = best.function, best.affine
-        net, theta = _with_formulas(net, theta, l, new, silent)
+        net, theta = _with_formulas(net, theta, l, new, silent[l])
     return Snapped(net, theta, tuple(seen))
 
 
-def _second(best, ranked, x, y):
-    """The first suggestion that is another curve than the best."""
-    curve, least = best(x), DIFFERENT * np.ptp(y)
-    return next((fit for fit in ranked if np.abs(fit(x) - curve).max() > least), None)
+def _second(first, ranked, x):
+    """The next suggestion that is another curve at samples x."""
+    curve = first(x)
+    least = DIFFERENT * np.ptp(curve)
+    return next((fit for fit in ranked if not np.abs(fit(x) - curve).max() <= least), None)
