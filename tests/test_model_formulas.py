@@ -155,7 +155,7 @@ def test_fix_and_unfix_an_edge(thin):
 
 def test_formulas_and_splines_train_refine_and_move_their_grids(thin):
     mixed = thin.fix(X, 0, 0, 1, "x^2")
-    finer = mixed.refine(9, X)
+    finer = mixed.refine(24, X)
     assert_allclose(finer.predict(X), mixed.predict(X), atol=2e-3)
     assert_allclose(mixed.refine().predict(X), mixed.predict(X), rtol=1e-12)
     moved = mixed.update_grid(X)

@@ -340,7 +340,7 @@ def test_gradients_are_torchs(metric):
 def test_pruning_is_pykans(edges, widths, edges_left, scores, means):
     """pykan: model.prune(0.2, edges) of the network above; a node that only enters is kept there, and scores 0."""
     net, theta, x = pykan_network()
-    pruned = prune(net, theta, x, nodes=0.2, edges=edges)
+    pruned = prune(net, theta, x, nodes=0.2, edges=edges, means=False)
     assert pruned.net.widths == widths and sum(int(E.sum()) for E in pruned.report.edges) == edges_left
     for found, expected in zip(attribute(pruned.net, pruned.theta, x).nodes, scores):
         assert_allclose(found, expected, rtol=0, atol=1e-9)
@@ -491,12 +491,13 @@ def test_backward_scores_do_not_care_for_scale_or_constants():
 # ---------------------------------------------------------------------------------------------------------------- pruning
 
 
-def reference(net, theta, x, nodes, edges, inputs=None, method="backward"):
+def reference(net, theta, x, nodes, edges, inputs=None, method="backward", means=True):
     """What `prune` promises to compute, in words of `masked`: nodes by their scores, edges by the scores after that."""
     lowest = [-np.inf if inputs is None else inputs, *[nodes] * (len(net.widths) - 2), -np.inf]
     stay = [np.flatnonzero(s > least) for s, least in zip(attribute(net, theta, x, method).nodes, lowest)]
-    remaining = attribute(*masked(net, theta, stay), x, method).edges
-    return masked(net, theta, stay, [E > edges for E in remaining])
+    left = x if means else None
+    remaining = attribute(*masked(net, theta, stay, x=left), x, method).edges
+    return masked(net, theta, stay, [E > edges for E in remaining], left)
 
 
 MASK = [[1, 0], [0.5, 1], [1, 1], [0, 1]]
@@ -514,9 +515,10 @@ EXACT = {
 }
 
 
+@pytest.mark.parametrize("means", [True, False])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", EXACT)
-def test_the_pruned_network_is_the_masked_one(name, dtype):
+def test_the_pruned_network_is_the_masked_one(name, dtype, means):
     """Up to rounding: sums are added in another order where a layer has other numbers of inputs and outputs."""
     net, sizes = EXACT[name], []
     x = data(net, 50)
@@ -525,14 +527,29 @@ def test_the_pruned_network_is_the_masked_one(name, dtype):
         scores = attribute(net, theta, x, method)
         nodes = 0.999 * min(np.max(s) if trial < 2 else np.median(s) for s in scores.nodes[1:-1])
         edges, inputs = [0, 0.05, 0.1][trial % 3], [None, 1e-9][trial % 2]
-        pruned = prune(net, theta, x, method, nodes=nodes, edges=edges, inputs=inputs)
-        other, other_theta = reference(net, theta, x, nodes, edges, inputs, method)
+        pruned = prune(net, theta, x, method, nodes=nodes, edges=edges, inputs=inputs, means=means)
+        other, other_theta = reference(net, theta, x, nodes, edges, inputs, method, means)
         y, z = pruned.net(pruned.theta, x[:, pruned.inputs]), other(other_theta, x)
         assert_allclose(y, z, rtol=0, atol=100 * np.finfo(dtype).eps * np.abs(z).max())
         assert pruned.theta.dtype == other_theta.dtype == dtype
         assert other.widths == net.widths
         sizes.append(pruned.net.size)
     assert min(sizes) < net.size
+
+
+def test_an_edge_that_goes_leaves_its_mean_behind():
+    """An edge that is nearly constant scores nothing, and is not zero: without its mean the network would be lost."""
+    net = kan([2, 1, 1], intervals=3)
+    theta, x = net.init(0), np.random.default_rng(0).uniform(-1, 1, (300, 2))
+    views = net.split(theta)
+    views["0.base.W"][0, 1] = 0.0
+    views["0.spline.W"][0, 1] += 3.0  # phi(x_2) is 3 and a little
+    pruned, lost = (prune(net, theta, x, inputs=0.3, edges=0.3, means=means) for means in (True, False))
+    assert pruned.inputs.tolist() == lost.inputs.tolist() == [0]
+    error = lambda p: np.sqrt(np.mean((p.net(p.theta, x[:, p.inputs]) - net(theta, x)) ** 2))
+    assert error(pruned) < 0.2 * error(lost)
+    bias = pruned.net.split(pruned.theta)["0.bias"]
+    assert_allclose(bias, net.edges(theta, 0, x)[:, :, 1].mean(0), rtol=1e-14)
 
 
 def constant_node(product):
@@ -555,9 +572,9 @@ def test_a_node_that_has_become_constant_goes_into_the_biases(product):
     entering = score[0][1]
     least = 1.01 * entering.max()
     assert least < score[1].min()
-    pruned = prune(net, theta, x, nodes=0, edges=least)
+    pruned = prune(net, theta, x, nodes=0, edges=least, means=False)
     assert pruned.net.widths == (4, 1, 1) and pruned.net.layers[1].bias and not pruned.net.layers[0].bias
-    other, other_theta = reference(net, theta, x, 0, least)
+    other, other_theta = reference(net, theta, x, 0, least, means=False)
     assert_allclose(pruned.net(pruned.theta, x), other(other_theta, x), rtol=1e-13)
     assert_allclose(
         pruned.net.split(pruned.theta)["1.bias"], 0.3, rtol=1e-13
@@ -570,8 +587,8 @@ def test_a_layer_that_has_biases_keeps_them_and_gets_no_others():
     arrays = net.split(theta) | {"0.bias": np.array([0.1, 0.7]), "1.bias": np.array([0.2])}
     theta = old.join(arrays)
     least = 1.01 * attribute(old, theta, x).edges[0][1].max()
-    pruned = prune(old, theta, x, nodes=0, edges=least)
-    other, other_theta = reference(old, theta, x, 0, least)
+    pruned = prune(old, theta, x, nodes=0, edges=least, means=False)
+    other, other_theta = reference(old, theta, x, 0, least, means=False)
     assert pruned.net.widths == (4, 1, 1)
     assert_allclose(pruned.net(pruned.theta, x), other(other_theta, x), rtol=1e-13)
     assert_array_equal(pruned.net.split(pruned.theta)["0.bias"], [0.1])
@@ -618,7 +635,7 @@ def test_pruning_finds_the_structure_of_a_sum():
 
 def test_the_report_of_survivors():
     net, theta, x = pykan_network()
-    pruned = prune(net, theta, x, nodes=0.2, edges=0.4)
+    pruned = prune(net, theta, x, nodes=0.2, edges=0.4, means=False)
     assert str(pruned.report).splitlines() == [
         "[2, 3, 2] -> [2, 1, 2], 14 -> 2 edges, 102 -> 32 parameters, by backward scores",
         "inputs    kept    1 (1.3), 0 (1.1)",
@@ -638,7 +655,7 @@ def test_b22_the_columns_of_pruned_inputs_are_remembered():
     net = kan([4, 3, 1])
     theta, x = point(net), data(net)
     scores = attribute(net, theta, x).nodes[0]
-    pruned = prune(net, theta, x, nodes=0, edges=0, keep_inputs=2)
+    pruned = prune(net, theta, x, nodes=0, edges=0, keep_inputs=2, means=False)
     assert_array_equal(pruned.inputs, np.sort(np.argsort(scores)[-2:]))
     other, other_theta = masked(net, theta, [pruned.inputs, *map(np.arange, net.widths[1:])])
     assert_allclose(pruned.net(pruned.theta, x[:, pruned.inputs]), other(other_theta, x), rtol=1e-12, atol=1e-13)
@@ -673,7 +690,7 @@ def test_b24_pruning_keeps_every_setting():
     maps = {"inputs": MinMax(np.full(3, -2.0), np.full(3, 2.0)), "normalise": "tanh", "affine": ("node_scale",)}
     net = kan([3, [3, 2], 2], bias=True, **splines, **maps)
     theta, x = point(net), data(net)
-    pruned = prune(net, theta, x, edges=0, keep_nodes=[3], keep_inputs=2)
+    pruned = prune(net, theta, x, edges=0, keep_nodes=[3], keep_inputs=2, means=False)
     other, other_theta = masked(net, theta, pruned.report.nodes)
     assert_allclose(pruned.net(pruned.theta, x[:, pruned.inputs]), other(other_theta, x), rtol=1e-12, atol=1e-13)
     for old, new in zip(net.layers, pruned.net.layers):

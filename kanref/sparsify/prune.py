@@ -3,12 +3,14 @@
     masked    what remains, by masks in the old shape
     prune     what remains, physically: fewer nodes, fewer parameters, the same values as `masked` up to rounding
 
-What is left out counts as zero edges: a hidden node that goes takes its incoming and outgoing edges along, a product node
-those of all its factors. Three things follow, and `prune` does them:
+A hidden node that goes takes its incoming and outgoing edges along, a product node those of all its factors. An edge that
+goes leaves its mean over the samples behind, in the bias of the sum that it led to: scores by deviations do not see
+constants, and an edge that is as good as constant need not be zero. (pykan leaves nothing behind: means=False.) Three
+things follow, and `prune` does them:
 
   * a node that nothing leaves any more goes, too;
-  * a node that nothing enters any more has become a constant v (zero, its bias, its affine map; so has a product with a
-    factor that is zero), and phi(v) need not be zero: it goes, and what it contributed is added to the biases of the next
+  * a node that nothing enters any more has become a constant v (its bias, its affine map; so has a product with a factor
+    that is zero), and phi(v) need not be zero: it goes, and what it contributed is added to the biases of the next
     layer, which gets some if it had none;
   * masks that are left without a zero go.
 """
@@ -31,11 +33,12 @@ LISTED = 12  # names in a line of a report
 # --------------------------------------------------------------------------------------------------------------- masks
 
 
-def masked(net, theta, nodes=None, edges=None):
+def masked(net, theta, nodes=None, edges=None, x=None):
     """The network without some nodes and edges, in its old shape: new network and theta.
 
     nodes: for every level, inputs first, the indices of the nodes that stay. edges: for every layer, (S, P) with 0 for
     edges that go. None is all of them. Edges of B-splines and other bases get a `Masked` factor, formulas are dropped.
+    x: samples (N, n) over which edges that go leave their means behind as biases; None: they leave nothing.
     """
     parts = ("nodes", nodes, len(net.widths), "level"), ("edges", edges, len(net.layers), "layer")
     for name, given, count, what in parts:
@@ -49,7 +52,7 @@ def masked(net, theta, nodes=None, edges=None):
     masks = _masks(net, nodes)
     if edges is not None:
         masks = [mask * _mask(E, layer, l) for l, (mask, layer, E) in enumerate(zip(masks, net.layers, edges))]
-    return _with_masks(net, theta, masks)
+    return _with_masks(net, theta, masks, _means(net, theta, x, x is not None))
 
 
 def _mask(mask, layer, l):
@@ -71,8 +74,29 @@ def _arity(layer):
     return layer.nodes.arity if layer.nodes else 1
 
 
-def _with_masks(net, theta, masks):
+def _means(net, theta, x, wanted):
+    """Means (S, P) of all layers' edges over samples x; zeros unless they are wanted."""
+    if not wanted:
+        return [np.zeros((layer.sums, layer.inputs)) for layer in net.layers]
+    z = net.activations(theta, border.points(x, net.inputs))
+    return [net.edges(theta, l, x_l).mean(0) for l, x_l in enumerate(z[:-1])]
+
+
+def _left(means, masks):
+    """What the edges that go leave in every layer's sums, a list of (S,)."""
+    return [(mean * (mask == 0)).sum(1) for mean, mask in zip(means, masks)]
+
+
+def _with_bias(layer, arrays, constant):
+    """The layer with constants (S,) added to its sums; it gets a bias for it if it has none."""
+    if not constant.any():
+        return layer, arrays
+    return replace(layer, bias=True), {**arrays, "bias": arrays.get("bias", 0) + constant}
+
+
+def _with_masks(net, theta, masks, means):
     pairs = [_mask_layer(layer, own, mask) for layer, own, mask in zip(net.layers, net.of_layers(theta), masks)]
+    pairs = [_with_bias(*pair, constant) for pair, constant in zip(pairs, _left(means, masks))]
     return net.rebuilt(*zip(*pairs), np.asarray(theta).dtype)
 
 
@@ -174,6 +198,7 @@ def prune(
     keep_nodes=None,
     keep_edges=None,
     keep_inputs=None,
+    means=True,
 ):
     """A smaller network by scores at samples x (N, n): `Pruned`. Nothing given is changed.
 
@@ -185,6 +210,7 @@ def prune(
     keep_nodes: instead of `nodes`, how many of every hidden level stay, the strongest: [5, 3].
     keep_edges: instead of `edges`, how many of all layers' edges stay at most: those that lead nowhere go, too.
     keep_inputs: instead of `inputs`, likewise.
+    means: what goes leaves its mean behind; False: nothing. Either way the result is `masked` of the same edges.
 
     Raises ValueError if nothing would lead from the inputs to the outputs any more: then nothing is pruned, as a threshold
     that high is a mistake.
@@ -211,13 +237,15 @@ def prune(
             raise ValueError(
                 f"{name} = {least:g} would remove every {what}, whose highest score is {s.max():.2g}; lower it"
             )
-    masks = _masks(net, stay)
-    remaining = attribute(*_with_masks(net, theta, masks), x, method).edges
+    masks, means = _masks(net, stay), _means(net, theta, x, means)
+    remaining = attribute(*_with_masks(net, theta, masks, means), x, method).edges
     every = np.concatenate([E.ravel() for E in remaining])
     chosen = np.split(_chosen(every, edges, keep_edges, "keep_edges"), np.cumsum([E.size for E in remaining])[:-1])
     masks = [mask * kept.reshape(mask.shape) for mask, kept in zip(masks, chosen)]
     free = inputs is not None or keep_inputs is not None
-    stay, masks, constants = _settle(*_with_masks(net, theta, masks), x, masks, free)
+    left = _left(means, masks)
+    stay, masks, constants = _settle(*_with_masks(net, theta, masks, means), x, masks, free)
+    constants = [constant + more for constant, more in zip(constants, left)]
     if any(len(kept) == 0 for kept in stay) or not all(mask.any() for mask in masks):
         cut = f"edges = {edges:g}" if keep_edges is None else f"keep_edges = {keep_edges}"
         raise ValueError(f"{cut} would leave no way from the inputs to the outputs; keep more edges")
@@ -258,8 +286,6 @@ def _cut(net, theta, stay, masks, constants):
     for l, (old, layer, mask, constant) in enumerate(zip(net.layers, small.layers, masks, constants)):
         sums = old.sums_of(stay[l + 1])
         layer, arrays[l] = _mask_layer(layer, arrays[l], mask[np.ix_(sums, stay[l])])
-        if constant[sums].any():
-            layer = replace(layer, bias=True)
-            arrays[l]["bias"] = arrays[l].get("bias", 0) + constant[sums]
+        layer, arrays[l] = _with_bias(layer, arrays[l], constant[sums])
         layers.append(layer)
     return small.rebuilt(layers, arrays, small_theta.dtype)
