@@ -191,13 +191,12 @@ def negative(z):
 
 def absolute(z):
     """|x|; the sign is that of the real part, and 0 at 0."""
-    sign = (z[0].real > 0) - (z[0].real < 0)
-    return [sign * c for c in z]
+    return [c * sign(z)[0].real for c in z]
 
 
 def sign(z):
     """-1, 0 or 1."""
-    return [(z[0].real > 0) - (z[0].real < 0) + 0 * z[0], *(0 * c for c in z[1:])]
+    return [int(z[0].real > 0) - int(z[0].real < 0) + 0 * z[0], *(0 * c for c in z[1:])]
 
 
 FORMULAS = {  # series of the functions that an edge may be, by name

@@ -139,6 +139,10 @@ def test_the_formula_is_the_function_with_a_certificate(symbolic):
     assert symbolic.rmse(X, Y) < 1e-12
 
 
+def test_the_table_of_a_network_names_its_formulas(symbolic):
+    assert "symbolic: sin, x^2" in repr(symbolic.net)
+
+
 def test_report_of_the_last_step(thin, symbolic):
     assert "inputs" in str(thin.report) and "removed" in str(thin.report)
     assert "sin" in str(thin.auto_symbolic(X).report)

@@ -27,7 +27,7 @@ INTERVALS = 200
 STEPS = {"KAN": 100, "MLP": 1000}
 SHORT_STEPS = {"KAN": 100, "MLP": 50}
 NETWORKS = ("KAN [1, 1]", "MLP tanh", "MLP relu")
-CURVE = np.linspace(-1, 1, 401)
+CURVE = np.linspace(-1, 1, 201)
 
 
 def peaks(x):
@@ -66,7 +66,7 @@ def learn(name, steps=STEPS):
         seen = points[: phase + 1].ravel()
         everything = objectives.mse(net, seen, peaks(seen)).value(theta)
         curve = net(theta, CURVE)[:, 0]
-        results.append([result.value**0.5, everything**0.5, curve.round(6).tolist()])
+        results.append([result.value**0.5, everything**0.5, curve.round(4).tolist()])
     return {"parameters": net.size, "phases": results}
 
 
