@@ -328,23 +328,19 @@ def row_matrix(rows_of, theta, scale, samples, components):
 
 @dataclass(frozen=True, eq=False)
 class WeightedSum:
-    """sum_k w_k L_k(theta). Minibatches are drawn from the part with the most samples; the others stay whole."""
+    """sum_k w_k L_k(theta). Minibatches are drawn from the parts with the most samples, as data and a penalty on the same
+    data have; the others stay whole."""
 
     parts: tuple
 
     @property
-    def _largest(self):
-        return max(range(len(self.parts)), key=lambda k: self.parts[k][1].samples)
-
-    @property
     def samples(self):
-        return self.parts[self._largest][1].samples
+        return max(objective.samples for _, objective in self.parts)
 
     def batch(self, rows):
-        """The same sum with the largest part on some of its samples."""
-        k = self._largest
-        weight, objective = self.parts[k]
-        return WeightedSum((*self.parts[:k], (weight, objective.batch(rows)), *self.parts[k + 1 :]))
+        """The same sum with its largest parts on some of their samples."""
+        cut = lambda objective: objective.batch(rows) if objective.samples == self.samples else objective
+        return WeightedSum(tuple((weight, cut(objective)) for weight, objective in self.parts))
 
     def __call__(self, theta):
         value, gradient = 0.0, np.zeros_like(theta)

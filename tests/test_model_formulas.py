@@ -51,6 +51,14 @@ def test_every_optimiser_lowers_loss_and_penalty_together(optimizer, sparsity):
     assert_allclose(objective.value(start.theta), value, rtol=1e-14)
 
 
+def test_minibatches_take_data_and_penalty_on_the_same_rows():
+    objective, rows = Model.build([3, 2, 1]).objective(X, Y, 0.1), np.arange(7, 40)
+    theta = Model.build([3, 2, 1]).theta
+    assert_allclose(objective.batch(rows).value(theta), Model.build([3, 2, 1]).objective(X[rows], Y[rows], 0.1).value(theta))
+    model = Model.build([3, 2, 1]).fit(X, Y, optimizer="adam", batch=50, steps=30, rate=1e-2, sparsity=0.01)
+    assert model.loss(X, Y) < Model.build([3, 2, 1]).loss(X, Y)
+
+
 def test_no_sparsity_is_the_plain_loss():
     model = Model.build([3, 2, 1])
     for nothing in (None, 0, 0.0):
