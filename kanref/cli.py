@@ -109,8 +109,10 @@ def _parser():
     check.add_argument("--seed", type=int, default=0, help="of the random networks (default 0)")
     check.set_defaults(run=_check)
 
-    reproduce = commands.add_parser("reproduce", help="the papers' tables and figures, beside their numbers")
-    reproduce.add_argument("name", metavar="NAME", choices=tuple(EXPERIMENTS), help=", ".join(EXPERIMENTS))
+    known = "experiments:\n" + aligned([(f"  {name}", what) for name, what in EXPERIMENTS.items()], 2)
+    about = "the papers' tables and figures, beside their numbers"
+    reproduce = commands.add_parser("reproduce", help=about, epilog=known, formatter_class=raw)
+    reproduce.add_argument("name", metavar="NAME", choices=tuple(EXPERIMENTS), help="of an experiment below")
     reproduce.add_argument(
         "--out", default="kanref-reproduce", metavar="DIR", help="default kanref-reproduce; resumes there"
     )

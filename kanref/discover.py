@@ -4,127 +4,145 @@
     print(found)
 
     train      the network as it is, from a few starts
-    sparsify   train the best with the L1 and entropy penalty (eq. 2.20)
+    sparsify   train the best one with the L1 and entropy penalty (eq. 2.20)
     prune      drop what has no score; then nodes and edges, the weakest first, again and again
-    snap       turn one edge after the other into a function of the library, training all the others
-    polish     exchange single functions, train what is left: the affine parameters
+    snap       turn one edge after the other into a function of the library, and train the others along
+    polish     exchange and drop single functions, train what is left: the affine parameters
     read       the formula, rounded as far as the data allow, with its certificate of agreement
 
 Two decisions are left to a person in the paper and are made by measurement here. *How far to prune*: a smaller network gets
 the parameters that it saved back as a finer grid, and is kept if it then validates as well. As a network that lost a node
-may sit in a local minimum, it is trained from fresh starts, too. *Which function*: the likeliest one with which the network
-validates as well as before, its other edges still free to adapt; the edge that is surest goes first.
+may sit in a local minimum, it is trained from fresh starts, too. *Which function*: the cheapest one with which the network
+validates as well as before. A function need not resemble its edge closely for that: inner functions can be bent if outer ones
+bend back, and edges that are splines still do so.
 """
 
 from dataclasses import dataclass, replace
 
-
 import numpy as np
 
 from kanref import symbolic
+from kanref.bases import BSpline
 from kanref.model import Model
 from kanref.sparsify import masked
-from kanref.symbolic.snap import Snap, Snapped, RULES, formulas
+from kanref.symbolic.snap import RULES, formulas
+from kanref.words import aligned
 
 SPARSITY = {"weight": 1e-2, "entropy": 2.0}  # the weight in units of the loss of the best constant
-STEPS = 60  # of every training
+STEPS = 60  # of every training at most
+STALLED = 10, 0.95  # it ends when so many steps did not bring the loss below this part of what it was
+CHEAPER = 5  # times as many steps for L-BFGS, where Levenberg-Marquardt cannot be
 STARTS = 4  # of the network as it is, and of one that lost a node
 FINEST = 40  # intervals
-SLACK = 1.05  # by which factor a smaller network, or one with a formula more, may validate worse
+WORST = 0.02  # share of the held-out samples, those with the largest errors, that does not count
+SLACK = 1.05  # by which factor a simpler network may validate worse
+EQUAL = 1e-5  # share of the spread of the targets below which all errors of splines are alike
+DETOUR = 10  # by which factor more on the way to one that does not
 WEAK = 0.2  # share of the strongest edge's score below which an edge is a candidate to go
-WORST = 0.02  # share of held-out samples whose errors do not count
-STALLED = 10, 0.95  # a training ends when that many steps do not bring the loss below this part
-PLAUSIBLE = 0.9  # R^2 of a function that is tried on an edge
+TRIES = 3  # edges that are tried before giving up: the weakest to go, the likeliest to become functions
+PLAUSIBLE = 0.9  # R^2 that a function needs to be tried on an edge
+BETTER = 0.5  # part of the unexplained variance of cheaper functions that a dearer one may leave to be tried
+WORTH = 0.5  # factor by which the error of formulas must fall for each unit of price more
 EXACT = 1e-12  # share of the largest target that counts as no error
-WORTH = 0.5  # factor by which the error must fall for each unit of complexity more
 
 
 @dataclass(frozen=True, eq=False)
 class Discovery:
     """What a pipeline found.
 
-    model: with formulas for edges, `report` on them; splines: the pruned network before; formula: `symbolic.Rounded`, whose
-    `expressions` are the outputs; steps: (what, widths, parameters, root of the validation loss), in order; interrupted:
-    whether Ctrl-C came before the last improvement.
+    model: with formulas for edges, and a `report` on them; splines: the pruned network before; sparse: the one that was
+    pruned; formula: `symbolic.Rounded`, whose `expressions` are the outputs; steps: (what, widths, parameters, root of the
+    validation loss), in order; interrupted: whether Ctrl-C ended the search for better functions.
     """
 
     model: Model
     splines: Model
+    sparse: Model
     formula: object
     steps: tuple
-    interrupted: bool = False
+    interrupted: bool
 
     def __str__(self):
         return str(self.formula)
 
 
-def discover(model, X, y, *, validation=0.2, sparsity=None, library=None, simplicity=None, seed=0, say=None):
+def discover(model, X, y, *, validation=0.2, sparsity=None, library=None, seed=0, say=None):
     """Train, sparsify, prune, snap and polish a freshly built model on X (N, n), y: a `Discovery`.
 
-    validation: as in `Model.fit`; sparsity: as there, by default {weights}; library, simplicity: of `symbolic.suggest`; seed:
-    of the split and of fresh starts; say(what, widths, parameters, error) is called after every step.
+    The model's intervals are the coarsest grid: take enough for the finest feature of the data. Its size is the budget of
+    parameters that smaller networks spend on finer grids.
+    validation: as in `Model.fit`; sparsity: as there, by default `SPARSITY`; library: names or `Function`s, by default
+    all; seed: of the split and of fresh starts; say(what, widths, parameters, error) is called after every step.
 
-    Every grid starts with the intervals of the model, so give it enough of them for the finest feature of the data. Ctrl-C
-    after the last edge became a formula returns that formula; before, KeyboardInterrupt is raised.
+    Ctrl-C ends the search with what is there, once there is a formula; before that KeyboardInterrupt is raised.
     """
     data, held_out = model.divide(X, np.asarray(y), validation, seed)
-    options = {"library": library} | ({} if simplicity is None else {"simplicity": simplicity})
-    work = _Work(data, held_out, model.net.size, _intervals(model.net), seed, options, say, [])
-    dense = work.started(model)
-    work.note("trained", dense)
-    sparse = work.sparse(dense, sparsity)
-    work.note("sparse training", sparse)
-    splines = work.trained(sparse.prune(data[0]))
-    work.note("pruned by scores", splines)
-    splines = work.smaller(splines)
-    snapped = work.snapped(splines)
-    chosen, interrupted = work.exchanged(snapped)
-    return Discovery(chosen, splines, chosen.read(X), tuple(work.steps), interrupted)
+    start = model.net.size, _intervals(model.net), _constant(model.task, data[1])
+    work = _Work(data, held_out, *start, {"library": library}, seed, say, [])
+    sparse = work.sparse(work.started(model), sparsity)
+    splines = work.smaller(work.pruned(sparse))
+    chosen, interrupted = work.polished(work.snapped(splines), splines)
+    return Discovery(chosen, splines, sparse, chosen.read(X), tuple(work.steps), interrupted)
 
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """The data, and a budget of parameters; every method gives a trained model."""
+    """The data, a budget of parameters, the coarsest grid, the loss of a constant; most methods give a trained model."""
 
     data: tuple
     held_out: tuple
     budget: int
     coarse: int
-    seed: int
+    unit: float
     options: dict
+    seed: int
     say: object
     steps: list
 
+    def enough(self, error):
+        """The error that a simpler network may have."""
+        return max(SLACK * error, EQUAL * np.sqrt(self.unit))
+
     @property
     def exact(self):
-        """An error that cannot be improved upon."""
+        """An error that is as good as none."""
         return EXACT * np.abs(self.data[1]).max()
 
     def error(self, model):
-        """Root of the validation loss, a regression's without the worst samples: splines err in empty corners."""
+        """Root of the validation loss; regressions are not judged by the worst samples, as splines fail in empty corners."""
+        X, y = self.held_out
         with np.errstate(all="ignore"):
             if model.task == "regression":
-                X, y = self.held_out
                 squares = np.sort(((model.raw(X) - np.reshape(y, (len(X), -1))) ** 2).mean(1))
                 loss = squares[: len(X) - int(WORST * len(X))].mean()
             else:
-                loss = model.loss(*self.held_out)
+                loss = model.loss(X, y)
         return float(np.sqrt(loss)) if np.isfinite(loss) else np.inf
 
     def note(self, what, model):
+        """A step is done."""
         self.steps.append((what, model.net.widths, model.net.size, self.error(model)))
         if self.say:
             self.say(*self.steps[-1])
+        return model
 
-    def train(self, model, **options):
-        optimizer = "lm" if model.task == "regression" and "sparsity" not in options else "lbfgs"
-        model = model.fit(*self.data, optimizer=optimizer, steps=STEPS, progress=False, callback=_stalled(), **options)
+    def train(self, model, sparsity=None, **options):
+        """Levenberg-Marquardt where it can be, keeping what validates best; with a penalty L-BFGS, keeping the last."""
+        steps, stalled, part = STEPS, *STALLED
+        if sparsity is not None:
+            options |= {"sparsity": sparsity}
+        elif model.task == "regression":
+            options |= {"optimizer": "lm", "validation": self.held_out}
+        else:
+            options |= {"validation": self.held_out}
+            steps, stalled = CHEAPER * steps, CHEAPER * stalled
+        model = model.fit(*self.data, steps=steps, progress=False, callback=_stalled(stalled, part), **options)
         if model.history.interrupted:
             raise KeyboardInterrupt
         return model
 
     def trained(self, model):
-        """On a coarse grid, then on one that uses the budget up."""
+        """On the coarsest grid, then on one that uses the budget up."""
         edges = sum(int((E > 0).sum()) for E in model.attribute(self.data[0]).edges)
         fine = int(np.clip(self.budget // edges - 4, self.coarse, max(FINEST, self.coarse)))
         model = self.train(model, intervals=[self.coarse]).update_grid(self.data[0])
@@ -134,122 +152,195 @@ class _Work:
         """The model, and the same network from other starts."""
         return model, *(replace(model, theta=model.net.init(self.seed + k)) for k in range(1, STARTS))
 
+    # --------------------------------------------------------------------------------------------- a small network
+
     def started(self, model):
         """The best of a few starts."""
         models = [self.train(start).update_grid(self.data[0]) for start in self.fresh(model)]
-        return self.train(min(models, key=self.error))
+        return self.note("trained", self.train(min(models, key=self.error)))
 
     def sparse(self, model, sparsity):
+        """Trained with the penalty."""
         if sparsity is None:
-            y = self.data[1]
-            scale = {"regression": np.var(y, 0).mean(), "absolute": np.abs(y - np.median(y, 0)).mean()}.get(model.task, 1.0)
-            sparsity = SPARSITY | {"weight": SPARSITY["weight"] * float(scale)}
-        return self.train(model, sparsity=sparsity)
+            sparsity = SPARSITY | {"weight": SPARSITY["weight"] * self.unit}
+        return self.note("sparse training", self.train(model, sparsity=sparsity))
+
+    def pruned(self, model):
+        """Without what has no score."""
+        return self.note("pruned by scores", self.trained(model.prune(self.data[0])))
 
     def smaller(self, model):
-        """Without nodes and edges, the weakest first, as long as that validates as well."""
-        error, found = self.error(model), model
-        while found is not None:
-            model, found = found, None
+        """Without nodes and edges, the weakest first, as long as that validates as well, if need be after a detour."""
+        best, error = model, self.error(model)
+        while True:
+            tried = []
             for what, candidate in self.candidates(model):
-                candidate = self.trained(candidate)
-                if self.error(candidate) <= SLACK * error:
-                    found, error = candidate, self.error(candidate)
-                    self.note(what, found)
+                tried.append((self.error(candidate), len(tried), what, candidate))
+                if tried[-1][0] <= self.enough(error):
                     break
-        return model
+            if not tried or min(tried)[0] > DETOUR * self.enough(error):
+                return best
+            found, _, what, model = min(tried)
+            if found <= self.enough(error):
+                best, error = self.note(what, model), min(error, found)
 
     def candidates(self, model):
-        """(what, model) of what may be left out: a node of each hidden level, then weak edges."""
-        scores = model.attribute(self.data[0])
+        """(what, trained model) of what may be left out: a node of each hidden level, a layer of one edge, weak edges."""
+        net, scores = model.net, model.attribute(self.data[0])
         for level, nodes in enumerate(scores.nodes[1:-1], 1):
             for node in np.argsort(nodes) if len(nodes) > 1 else ():
-                stay = [np.arange(width) for width in model.net.widths]
+                stay = [np.arange(width) for width in net.widths]
                 stay[level] = np.delete(stay[level], node)
-                net, theta = model.net.select(model.theta, stay)
-                smaller = replace(model, net=net, theta=theta)
-                for start in self.fresh(smaller) if node == np.argmin(nodes) else [smaller]:
-                    yield f"a node less on level {level}", start
-        ranked = sorted((s, l, e) for l, E in enumerate(scores.edges) for e, s in enumerate(E.ravel()) if s > 0)
-        for score, l, e in ranked:
-            if score < WEAK * ranked[-1][0]:
-                keep = [np.ones(E.shape) for E in scores.edges]
-                keep[l].flat[e] = 0
-                net, theta = masked(model.net, model.theta, edges=keep)
-                yield "an edge less", replace(model, net=net, theta=theta).prune(self.data[0], nodes=0, edges=0)
+                smaller, theta = net.select(model.theta, stay)
+                warm = replace(model, net=smaller, theta=theta)
+                for start in self.fresh(warm) if node == np.argmin(nodes) else [warm]:
+                    yield f"a node less on level {level}", self.trained(start)
+        for l, layer in enumerate(net.layers):
+            if 0 < l and (layer.sums, layer.inputs) == (1, 1):
+                smaller, theta = net.rebuilt(*zip(*(pair for i, pair in enumerate(_parts(model)) if i != l)))
+                for start in self.fresh(replace(model, net=smaller, theta=theta).update_grid(self.data[0])):
+                    yield "a layer less", self.trained(start)
+        for place in _weak(scores)[:TRIES]:
+            yield "an edge less", self.trained(self.without(model, *place))
 
-    # ------------------------------------------------------------------------------------------------- formulas
+    def without(self, model, l, q, p):
+        """The model without an edge, and without what then leads nowhere."""
+        keep = [np.ones((layer.sums, layer.inputs)) for layer in model.net.layers]
+        keep[l][q, p] = 0
+        net, theta = masked(model.net, model.theta, edges=keep)
+        return replace(model, net=net, theta=theta).prune(self.data[0], nodes=0, edges=0)
+
+    # --------------------------------------------------------------------------------------------------- formulas
 
     def snapped(self, model):
-        """Every edge a function."""
-        error, seen = self.error(model), []
+        """Every edge a function: of the edges that are most like one, the first that may be one."""
+        error = self.error(model)
         while edges := self.edges(model):
-            tried, chosen = [], None
-            for (l, q, p), fits in edges:
-                for fit in fits:
-                    candidate = self.fixed(model, l, q, p, fit)
-                    tried.append((self.error(candidate), len(tried), (l, q, p), fit, fits, candidate))
-                    if tried[-1][0] <= SLACK * error:
-                        chosen = tried[-1]
-                        break
-                if chosen:
+            tried = []
+            for place, fit in ((place, fit) for place, fits in edges[:TRIES] for fit in fits):
+                candidate = self.fixed(model, *place, fit)
+                tried.append((self.error(candidate), len(tried), place, fit, candidate))
+                if good := tried[-1][0] <= self.enough(error):
                     break
-            found, _, place, fit, fits, model = chosen or min(tried)
-            error = min(error, found) if chosen else found
-            self.note(f"edge {place[0]}: {place[2]} -> {place[1]} is {fit.function.name}", model)
-            seen.append(Snap(*place, fit, next((f for f in fits if f is not fit), None), True))
-        return replace(model, report=Snapped(model.net, model.theta, tuple(seen)).report)
+            found, _, place, fit, model = tried[-1] if good else min(tried)
+            error = min(error, found) if good else found
+            self.note(_told(*place, fit.function), model)
+        return model
 
     def edges(self, model):
-        """((l, q, p), fits) of all edges that are splines, the surest first."""
-        found = []
-        scores = model.attribute(self.data[0])
+        """((l, q, p), fits) of all edges that are splines, those that are most like a function first."""
+        scores, found = model.attribute(self.data[0]), []
         for l, layer in enumerate(model.net.layers):
-            there = formulas(layer)[1]
-            for q, p in np.ndindex(layer.sums, layer.inputs):
-                if (q, p) not in there and scores.edges[l][q, p] > 0:
-                    found.append(((l, q, p), model.suggest(self.data[0], l, q, p, **self.options)))
-        score = lambda fit: _score(fit)
-        return sorted(((place, _front(fits)) for place, fits in found), key=lambda pair: score(pair[1][-1]))
+            for q, p in np.argwhere(scores.edges[l] > 0).tolist():
+                if (q, p) not in formulas(layer)[1]:
+                    found.append(((l, q, p), _front(model.suggest(self.data[0], l, q, p, **self.options))))
+        return sorted(found, key=lambda pair: -pair[1][-1].r2)
 
     def fixed(self, model, l, q, p, fit):
+        """The model with that function on an edge, trained."""
         net, theta = symbolic.fix(model.net, model.theta, l, q, p, fit.function, affine=fit.affine)
+        return self.train(replace(model, net=net, theta=theta))
+
+    def polished(self, model, splines):
+        """With other functions and without weak ones, where that validates better or as well; and whether Ctrl-C came."""
+        best, interrupted = model, False
         try:
-            return self.train(replace(model, net=net, theta=theta))
-        except ValueError:
-            return replace(model, net=net, theta=theta*np.nan)
+            for found in self.exchanged(model, splines):
+                best = found
+            for found in self.shorter(best):
+                best = found
+        except KeyboardInterrupt:
+            interrupted = True
+        best = best.prune(self.data[0], nodes=0, edges=0)
+        return replace(best, report=_report(best.net, best.theta)), interrupted
 
-    def exchanged(self, model):
-        return model, False
+    def exchanged(self, model, splines):
+        """Ever better models with other functions, as long as they are worse than splines."""
+        error, enough = self.error(model), SLACK * self.error(splines)
+        for l, layer in enumerate(model.net.layers):
+            for (q, p), e in formulas(layer)[1].items() if error > enough else ():
+                now = layer.terms[formulas(layer)[0]].formulas[e][2]
+                for fit in _front(splines.suggest(self.data[0], l, q, p, **self.options)):
+                    if fit.function is not now:
+                        other = self.fixed(model, l, q, p, fit)
+                        if self.error(other) < error * WORTH ** max(0.0, _price(fit.function) - _price(now)):
+                            error, now = self.error(other), fit.function
+                            yield self.note(_told(l, q, p, now), other)
+                            model = other
+
+    def shorter(self, model):
+        """Ever smaller models."""
+        found = model
+        while found is not None:
+            model, found = found, None
+            for place in _weak(model.attribute(self.data[0])):
+                candidate = self.train(self.without(model, *place))
+                if self.error(candidate) <= max(SLACK * self.error(model), self.exact):
+                    found = self.note("an edge less", candidate)
+                    yield found
+                    break
 
 
-def _intervals(net):
-    return max((term.basis.intervals for layer in net.layers for term in layer.terms.values() if hasattr(getattr(term,"basis",None), "intervals")), default=3)
+def _parts(model):
+    """(layer, its arrays) of every layer."""
+    views = model.net.split(model.theta)
+    return [(layer, {name: views[f"{l}.{name}"] for name in layer.arrays}) for l, layer in enumerate(model.net.layers)]
+
+
+def _weak(scores):
+    """(l, q, p) of edges with low scores, the weakest first."""
+    ranked = sorted((s, l, *place) for l, E in enumerate(scores.edges) for place, s in np.ndenumerate(E) if s > 0)
+    return [place for s, *place in ranked if s < WEAK * ranked[-1][0]]
 
 
 def _price(function):
     return RULES["kanref"][1](function)
 
-def _score(fit):
-    return 1-fit.r2
 
 def _front(fits):
-    """From cheap to dear, every fit better than those before."""
+    """The plausible ones of an edge's fits from cheap to dear, each clearly better than those before; at least the best."""
     found, least = [], PLAUSIBLE
     for fit in sorted(fits, key=lambda fit: (_price(fit.function), -round(fit.r2, 12), abs(fit.b))):
-        if fit.r2 > least or not found and fit is fits:
+        if fit.r2 >= least:
             found.append(fit)
-            least = 1-(1-fit.r2)/2
+            least = 1 - BETTER * (1 - fit.r2)
     return found or [max(fits, key=lambda fit: fit.r2)]
 
 
-def _stalled():
-    """A callback that ends a training without progress."""
+def _told(l, q, p, function):
+    return f"edge {l}: {p} -> {q} is {function.name}"
+
+
+def _report(net, theta):
+    """The formulas of a network as a table."""
+    rows, views = [("layer", "edge", "function", "a", "b", "c", "d")], net.split(theta)
+    for l, layer in enumerate(net.layers):
+        name, places = formulas(layer)
+        for (q, p), e in places.items():
+            numbers = (f"{number:.5g}" for number in views[f"{l}.{name}.affine"][e])
+            rows.append((str(l), f"{p} -> {q}", layer.terms[name].formulas[e][2].name, *numbers))
+    return aligned(rows, 3)
+
+
+def _constant(task, y):
+    """The loss of the best constant; of labels 1, which is about what it is."""
+    if task == "regression":
+        return float(np.var(y, 0).mean())
+    return float(np.abs(y - np.median(y, 0)).mean()) if task == "absolute" else 1.0
+
+
+def _intervals(net):
+    """Of the finest splines of a network."""
+    bases = [getattr(term, "basis", None) for layer in net.layers for term in layer.terms.values()]
+    return max((basis.intervals for basis in bases if isinstance(basis, BSpline)), default=1)
+
+
+def _stalled(steps, part):
+    """A callback that ends a training without progress: not below a part of the loss `steps` before."""
     values = []
 
     def stalled(state):
         values.append(state.value)
-        number, part = STALLED
-        return len(values) > number and values[-1] > part * values[-1 - number]
+        return len(values) > steps and values[-1] > part * values[-1 - steps]
 
     return stalled

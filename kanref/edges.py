@@ -18,6 +18,9 @@ class Symbolic:
     """Some edges of a layer of `shape` (Q, P): formulas, triples (q, p, Function), at most one for each (q, p).
 
     The one array "affine", (formulas, 4), has the rows (a, b, c, d).
+
+    Where a sample lies on a branch point, as sqrt's 0, the slope is infinite and no step can follow it: the sample passes
+    nothing back to x there, and a and b stay as they are, their adjoints are 0.
     """
 
     shape: tuple[int, int]
@@ -51,6 +54,7 @@ class Symbolic:
             u = affine(z[..., p : p + 1], a, b)
             yield q, p, affine(jets.lift(table(f, u, jets.order(u)), u)[..., 0, 0], c, d)
 
+    @np.errstate(invalid="ignore", over="ignore")  # derivatives may be infinite, and what is infinite may cancel
     def forward(self, arrays, z):
         """Jet z (M, N, P) -> jet y (M, N, Q)."""
         y = np.zeros((*z.shape[:2], self.shape[0]), z.dtype)
@@ -58,7 +62,6 @@ class Symbolic:
             y[..., q] += value
         return y
 
-    @np.errstate(invalid="ignore", over="ignore")  # at the end of a domain derivatives may be infinite
     def _adjoints(self, arrays, z, y_bar):
         """For every formula, from the adjoint y_bar[q, p] (M, N) of its value: adjoints of (a, b, c, d) by sample, (N, 4),
         and p with the adjoint of the input x_p, (M, N)."""
@@ -66,10 +69,16 @@ class Symbolic:
             x, v_bar = z[..., p : p + 1], y_bar(q, p)[..., None]
             u = affine(x, a, b)
             t = table(f, u, jets.order(u) + 1)
+            branch = np.isinf(t[-1]) & np.isfinite(t[-2])
+            t[-1, branch] = 0
             u_bar = jets.lift_pullback(t, u, c * v_bar[..., None])
             own = (u_bar * x).sum(0), u_bar[0], (jets.lift(t, u)[..., 0] * v_bar).sum(0), v_bar[0]
-            yield np.concatenate(own, 1), p, a * u_bar[..., 0]
+            rows = np.concatenate(own, 1)
+            if branch.any():
+                rows[:, :2] = 0
+            yield rows, p, a * u_bar[..., 0]
 
+    @np.errstate(invalid="ignore", over="ignore")
     def _sums(self, arrays, z, y_bar, inputs):
         affine_bar, z_bar = np.empty_like(arrays["affine"]), np.zeros_like(z) if inputs else None
         for e, (rows, p, x_bar) in enumerate(self._adjoints(arrays, z, y_bar)):
@@ -81,10 +90,12 @@ class Symbolic:
     def pullback(self, arrays, z, y_bar, inputs=True):
         return self._sums(arrays, z, lambda q, p: y_bar[..., q], inputs)
 
+    @np.errstate(invalid="ignore", over="ignore")
     def rows(self, arrays, z, y_bar):
         each = self._adjoints(arrays, z, lambda q, p: y_bar[..., q])
         return {"affine": np.stack([rows for rows, _, _ in each], 1)}
 
+    @np.errstate(invalid="ignore", over="ignore")
     def edges(self, arrays, x):
         """c f(a x_p + b) + d where there is a formula, 0 elsewhere: (N, Q, P)."""
         phi = np.zeros((len(x), *self.shape), x.dtype)

@@ -9,6 +9,7 @@ Nothing is changed in place: `fit`, `refine`, `update_grid` return a new model. 
 
 import sys
 from dataclasses import dataclass, field, replace
+from numbers import Real
 
 import numpy as np
 
@@ -127,7 +128,7 @@ class Model:
         data = TASKS[self.task](self.net, x, y)
         if not sparsity:
             return data
-        options = {"weight": sparsity} if isinstance(sparsity, (int, float)) else dict(sparsity)
+        options = {"weight": sparsity} if isinstance(sparsity, Real) else dict(sparsity)
         from kanref import sparsify
 
         return objectives.weighted_sum([(1, data), (options.pop("weight"), sparsify.penalty(self.net, x, **options))])
@@ -240,7 +241,7 @@ class Model:
 
     def _check_sparsity(self, sparsity):
         weight = sparsity.get("weight") if isinstance(sparsity, dict) else 0.0 if sparsity is None else sparsity
-        if not isinstance(weight, (int, float)) or not 0 <= weight < np.inf:
+        if not isinstance(weight, Real) or not 0 <= weight < np.inf:
             raise ValueError(
                 f'sparsity must be a weight >= 0, or a dictionary with one as "weight", but it is {sparsity!r}; try 1e-3'
             )

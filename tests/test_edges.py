@@ -120,6 +120,35 @@ def test_outside_the_domain_there_is_no_value():
     assert_array_equal(y, [[np.nan], [2.0]])
 
 
+@pytest.mark.parametrize("name, end", [("sqrt", 0.0), ("arcsin", 1.0), ("arccos", -1.0)])
+@pytest.mark.parametrize("optimizer", [optimize.lbfgs, optimize.levenberg_marquardt])
+def test_at_a_branch_point_training_goes_on(name, end, optimizer):
+    """The slope is infinite at one sample: a and b stay, all else has its exact adjoint and is trained."""
+    f, x = LIBRARY[name], np.linspace(end, end / 2 + 0.2, 30)[:, None]
+    net = KAN((Layer({"symbolic": Symbolic((1, 1), ((0, 0, f),))}),))
+    objective, start = objectives.mse(net, x, 2 * f(x) + 3), np.array([1.0, 0.0, 0.5, 0.1])
+    r = net(start, x) - (2 * f(x) + 3)
+    assert_allclose(objective(start)[1], [0, 0, 2 * (r * f(x)).mean(), 2 * r.mean()], rtol=1e-13)
+    _, tape = net.forward(start, x[None])
+    z_bar = net.pullback(start, tape, np.ones((1, 30, 1)), inputs=True)[1][0, :, 0]
+    assert_allclose(z_bar, np.append(0, 0.5 * f.derivatives(x[1:, 0], 1)[1]), rtol=1e-13)
+    residuals = optimizer is optimize.levenberg_marquardt
+    found = optimizer(objective.residuals if residuals else objective, start, steps=60).theta
+    assert_allclose(found, [1, 0, 2, 3], rtol=1e-6)
+
+
+def test_infinite_derivatives_and_cancelling_infinities_give_no_warning():
+    """sqrt(x1) - e^(900 x2) + e^(800 x3); warnings are errors in the tests."""
+    term = Symbolic((1, 3), ((0, 0, LIBRARY["sqrt"]), (0, 1, LIBRARY["exp"]), (0, 2, LIBRARY["exp"])))
+    net = KAN((Layer({"symbolic": term}),))
+    theta = np.array([[1, 0, 1, 0], [900, 0, -1, 0], [800, 0, 1, 0.0]]).ravel()
+    x = np.array([[0.0, 0, 0], [1, 1, 1]])
+    assert_array_equal(net(theta, x)[:, 0], [0, np.nan])
+    first = net.gradient(theta, x[:1])[0, 0]
+    assert first[0] == np.inf and np.isnan(first[1:]).all()
+    assert net.jacobian(theta, x).shape == (2, 1, 12)
+
+
 def test_what_is_no_formula_is_refused():
     sin = LIBRARY["sin"]
     with pytest.raises(ValueError, match="at least one .*leave the term away"):

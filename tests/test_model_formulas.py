@@ -59,6 +59,12 @@ def test_minibatches_take_data_and_penalty_on_the_same_rows():
     assert model.loss(X, Y) < Model.build([3, 2, 1]).loss(X, Y)
 
 
+def test_weights_may_be_numbers_of_numpy():
+    model = Model.build([3, 2, 1])
+    plain = model.fit(X, Y, steps=3, sparsity=0.5).theta
+    assert_array_equal(model.fit(X, Y, steps=3, sparsity=np.float32(0.5)).theta, plain)
+
+
 def test_no_sparsity_is_the_plain_loss():
     model = Model.build([3, 2, 1])
     for nothing in (None, 0, 0.0):
@@ -145,6 +151,15 @@ def test_the_formula_is_the_function_with_a_certificate(symbolic):
     assert found.expressions == (sympy.exp(sympy.sin(sympy.pi * a) + c**2),)
     assert symbolic.certificate(X).largest < 1e-10 and found.after.largest < 1e-10
     assert symbolic.rmse(X, Y) < 1e-12
+
+
+@pytest.mark.parametrize("names", [("exp", "sin", "log"), ("x0", "x2", "x1"), ("select", "lambda", "heat flux"), ("pi", "I", "E")])
+def test_columns_may_be_called_as_functions_are(symbolic, names):
+    model = replace(symbolic, names=names)
+    plain, found = symbolic.read(X), model.read(X)
+    variables = dict(zip(map(sympy.Symbol, ("alpha", "beta", "gamma")), map(sympy.Symbol, names)))
+    assert found.expressions[0] == plain.expressions[0].subs(variables, simultaneous=True)
+    assert found.after.largest < 1e-10
 
 
 def test_the_table_of_a_network_names_its_formulas(symbolic):

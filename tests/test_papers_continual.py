@@ -1,6 +1,7 @@
 """Continual learning in its short form: the KAN keeps what it learnt, the MLP does not."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,3 +40,10 @@ def test_starts_follow_their_seed():
         assert theta.shape == (net.size,)
         assert_array_equal(theta, again)
         assert (theta != other).any()
+
+
+def test_the_record_has_pykans_figure_in_every_phase():
+    record = json.loads((Path(__file__).parent / "data" / "continual.json").read_text())
+    kan = np.array([phase[:2] for phase in record["cells"]["KAN [1, 1]"]["phases"]])
+    assert_allclose(kan, continual.PAPER, rtol=2e-3)
+    assert min(record["cells"][name]["phases"][4][1] for name in ("MLP tanh", "MLP relu")) > 1

@@ -1,6 +1,7 @@
 """Poisson's equation: the problem is consistent, the errors are what they say, the short form learns and resumes."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,10 +64,19 @@ def test_short_form(tmp_path, monkeypatch):
     done = json.loads((tmp_path / "poisson-short.json").read_text())["cells"]
     run = done["KAN [2, 10, 1] / 0"]
     trace = np.array(run["trace"])
-    assert run["L2"] < 5e-3 and run["L2"] < run["H1"] < 0.1  # u^2 has the mean 0.3
+    assert run["L2"] < 1e-3 and run["L2"] < run["H1"] < 0.1  # u^2 has the mean 0.3
     assert trace[-1, 1] < 1e-3 * trace[0, 1] and (np.diff(trace[:, 0]) >= 0).all()
     assert [stage[:2] for stage in run["stages"]] == [[3, 180], [5, 240]]  # 30 edges of G + 3
     assert "1e-7" in table and "MLP 2 x 8" in table
     assert (tmp_path / "poisson-short.png").stat().st_size > 10_000
     monkeypatch.setattr(poisson, "train", lambda *args, **options: pytest.fail("the cell was there already"))
     assert poisson.run(tmp_path, short=True) == table
+
+
+def test_the_record_is_below_one_in_a_thousand_million():
+    """Mean squared errors of [2, 10, 1] on three seeds, against 1e-7 of the paper."""
+    record = json.loads((Path(__file__).parent / "data" / "poisson.json").read_text())
+    assert record["settings"] == json.loads(json.dumps(poisson.PLAN))
+    runs = [record["cells"][f"{poisson.KAN_NAME} / {seed}"] for seed in poisson.SEEDS]
+    assert max(run["L2"] for run in runs) <= 1e-9
+    assert max(run["seconds"] for run in runs) < 60

@@ -1,6 +1,7 @@
 """Scaling laws in their short form: exponents, resuming, tables."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from numpy.testing import assert_allclose
 from kanref import optimize
 from kanref.data.toys import SHAPES
 from kanref.papers import scaling
+
+RECORD = Path(__file__).parent / "data" / "scaling.json"
 
 
 def test_exponents_are_slopes_and_leave_out_rounding():
@@ -63,3 +66,19 @@ def test_half_a_cell_is_no_result(monkeypatch):
     stopped = type(stopped)(**{**vars(stopped), "reason": optimize.Stop.INTERRUPTED})
     with pytest.raises(KeyboardInterrupt):
         scaling.reached(None, stopped)
+
+
+def test_the_record_shows_the_law_of_cubic_splines():
+    """Median exponents of at least 3.5 over 3..50 intervals on the targets that three thousand points determine."""
+    record = json.loads(RECORD.read_text())
+    assert record["settings"]["plan"] == json.loads(json.dumps(scaling.PLAN))
+    for name in ("bessel", "staircase", "product", "four"):
+        shape, grids = scaling.PLAN[name][0]
+        used = np.array(grids) <= scaling.FITTED
+        assert np.array(grids)[used].tolist() == [3, 5, 10, 20, 50]
+        seeds = [np.array(record["cells"][scaling.kan_key(name, shape, seed)])[used] for seed in scaling.SEEDS]
+        assert np.median([scaling.exponent(N, test) for N, _, test in (seed.T for seed in seeds)]) >= 3.5, name
+        widths = record["settings"]["widths"][name]
+        for seed, ours in zip(scaling.SEEDS, seeds):
+            mlps = [record["cells"][scaling.mlp_key(name, width, seed)][0] for width in widths]
+            assert min(test for _, _, test in mlps) > 10 * ours[-1, 2], name

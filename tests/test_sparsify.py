@@ -14,6 +14,7 @@ from kanref.objectives import minibatches, mse, weighted_sum
 from kanref.optimize import adam, lbfgs, levenberg_marquardt
 from kanref.sparsify import METRICS, attribute, magnitudes, masked, penalty, prune
 from kanref.sparsify.metrics import natural_entropy, row_and_column_entropy
+from kanref.symbolic import fix
 from kanref.terms import Linear
 from kanref.weights import Full, Masked, Scaled
 
@@ -745,6 +746,7 @@ def test_b29_extra_columns_are_refused(use):
         ({"metric": "edge_backward"}, "'edge_backward' is an attribution score and cannot be trained; .*attribute"),
         ({"metric": "node_backward"}, "'node_backward' is an attribution score"),
         ({"l1": -1}, "l1 must be a number of at least 0, but it is -1"),
+        ({"l1": "1"}, "l1 must be a number of at least 0, but it is '1'"),
         ({"entropy": np.nan}, "entropy must be a number of at least 0, but it is nan"),
         ({"coefficients": -0.5}, "coefficients must be a number of at least 0"),
         ({"differences": np.inf}, "differences must be a number of at least 0, but it is inf"),
@@ -765,6 +767,10 @@ def test_what_needs_more_than_it_gets():
     with pytest.raises(ValueError, match="backward attribution takes standard deviations over samples"):
         attribute(net, point(net), data(net, 1))
     assert np.isfinite(penalty(net, data(net, 1)).value(point(net)))
+    root, theta = fix(net, point(net), 0, 0, 0, "sqrt", affine=(1, 0, 1, 0))
+    for use in (attribute, prune, magnitudes):
+        with pytest.raises(ValueError, match=r"needs finite outputs, but those at x\[\d+\] are \[.*nan.*\]; it lies outside"):
+            use(root, theta, data(net))
     with pytest.raises(
         ValueError, match='metric "pykan-0.0" divides by the range of the knots, but layer 0 has no B-splines'
     ):

@@ -406,9 +406,8 @@ assert cubic[-1, 3] > 2 * table[-1, 3]
 # %% [markdown]
 # ## In practice
 #
-# - The paper trains $[2, 10, 1]$ with L-BFGS on 10 000 points inside and 800 on the boundary, with
-#   $\alpha = 0.01$, and reports a mean squared error of $10^{-7}$; ours on 12 intervals is the square of the
-#   $L^2$ column. `kanref reproduce poisson` does it with the paper's shape, beside an MLP.
+# - The paper trains $[2, 10, 1]$ on 10 000 points inside and 800 on the boundary, with $\alpha = 0.01$, and
+#   reports a mean squared error of $10^{-7}$; ours on 12 intervals is the square of the $L^2$ column. `kanref reproduce poisson` does it with the paper's shape, beside an MLP.
 # - Test the partials with `check.check_objective` before you train, and break them once to see the test fail.
 # - Build boundary conditions in where the domain allows it; else find $\alpha$ by looking at both parts.
 # - Report errors in the norm you need, and the residual between the points.

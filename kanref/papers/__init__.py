@@ -1,7 +1,21 @@
 """The papers' tables and figures, one file each: what the paper reports, what kanref gets, how to run it.
 
-`kanref reproduce NAME` calls `run(folder, progress, short)` of a module here, which returns the text to print and writes
-NAME.json and NAME.png to the folder.
+`kanref reproduce NAME` calls `run(folder, progress, short, jobs)` of a module here, which returns the text to print and writes
+NAME.json and NAME.png to the folder; with `short`, a small part of it in seconds. What is in the JSON is not computed
+again. `experiment` is what they share.
 """
 
-EXPERIMENTS = {"staircase": "grid extension on exp(sin(pi x) + y^2), [2, 1, 1] (Liu et al., Fig. 2.3; pykan example 8)"}
+EXPERIMENTS = {  # Liu et al., arXiv 2404.19756
+    "hello": "exp(sin(pi x) + y^2) from data to its formula, ten seeds (pykan's hello world)",
+    "staircase": "grid extension on exp(sin(pi x) + y^2), [2, 1, 1] (Fig. 2.3; pykan example 8)",
+    "threshold": "grids of 3 to 1000 intervals and the interpolation threshold (Fig. 2.3)",
+    "scaling": "scaling laws on five toy functions, KANs and MLPs (Fig. 3.1)",
+    "special": "fifteen special functions (Table 1)",
+    "feynman": "twenty-seven Feynman formulas (Table 2)",
+    "poisson": "Poisson's equation by [2, 10, 1] and by MLPs (Fig. 3.3)",
+    "continual": "five peaks, one after the other (Fig. 3.4)",
+    "toys": "formulas of the interpretability toys (Fig. 4.1)",
+    "unsupervised": "relations among six variables (section 4.2)",
+    "knots": "the signature of knots (section 4.3)",
+    "anderson": "mobility edges of quasiperiodic chains (section 4.4)",
+}

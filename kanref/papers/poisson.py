@@ -39,12 +39,12 @@ PLAN = {
     "mlps": {"MLP 4 x 100": ((100,) * 4, 300, 0), "MLP 2 x 16": ((16,) * 2, 200, 200)},  # hidden, L-BFGS, LM steps
 }
 SHORT = PLAN | {
-    "interior": 200,
-    "boundary": 80,
+    "interior": 400,
+    "boundary": 160,
     "degree": 3,
     "grids": (3, 5),
-    "steps": 15,
-    "start": 40,
+    "steps": 20,
+    "start": 50,
     "mlps": {"MLP 2 x 8": ((8,) * 2, 40, 20)},
 }
 KAN_NAME = "KAN [2, 10, 1]"
@@ -207,34 +207,31 @@ def text(results):
 def draw(results):
     """L2 and H1 errors against time for every run; below, the solution and the error of every network's first run."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     names, colours = list(results), ("#0072B2", "#D55E00", "#E69F00")
-    figure = Figure(figsize=(3.3 * (1 + len(names)), 7), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[1.15, 1])
-    for axes, (column, label) in zip(above.subplots(1, 3), ((1, "loss"), (2, "L2 squared"), (3, "H1 squared"))):
+    figure = Figure(figsize=(13.5, 6.6), layout="constrained")
+    (*curves, legend), fields = figure.subplots(2, 4)
+    for axes, (column, label) in zip(curves, ((1, "loss"), (2, "L2 squared"), (3, "H1 squared"))):
         for name, colour in zip(names, colours):
             for k, run in enumerate(results[name]):
-                trace = np.array(run["trace"])
-                size = f"{name}, {run['parameters']} parameters"
-                axes.loglog(
-                    np.maximum(trace[:, 0], 0.05),
-                    trace[:, column],
-                    color=colour,
-                    lw=1.1,
-                    label=size if k == 0 else None,
-                )
+                seconds, values = np.array(run["trace"])[:, [0, column]].T
+                label_ = f"{name}, {run['parameters']} parameters" if k == 0 else None
+                axes.loglog(np.maximum(seconds, 0.05), values, color=colour, lw=1.1, label=label_)
         axes.set(title=label, xlabel="processor seconds")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize=7)
+    legend.axis("off")
+    legend.legend(*curves[0].get_legend_handles_labels(), frameon=False, loc="center", fontsize=8)
     count = 61
-    fields = [("u = sin(πx) sin(πy²)", solution(mesh(count))[0])]
-    fields += [(f"error of {name}", np.array(results[name][0]["field"])) for name in names]
-    for axes, (title, values) in zip(below.subplots(1, len(fields)), fields):
+    shown = [("u = sin(πx) sin(πy²)", solution(mesh(count))[0])]
+    shown += [(f"error of {name}", np.array(results[name][0]["field"])) for name in names]
+    for axes in fields[len(shown) :]:
+        axes.axis("off")
+    for axes, (title, values) in zip(fields, shown):
         top = np.abs(values).max()
-        image = axes.imshow(
-            values.reshape(count, count), origin="lower", extent=(-1, 1, -1, 1), cmap="RdBu_r", vmin=-top, vmax=top
-        )
-        axes.set_title(title, fontsize=10)
-        axes.set(xlabel="x", ylabel="y")
-        below.colorbar(image, ax=axes, shrink=0.8, format="%.0e" if top < 0.01 else None)
+        square = {"origin": "lower", "extent": (-1, 1, -1, 1), "cmap": "RdBu_r", "vmin": -top, "vmax": top}
+        image = axes.imshow(values.reshape(count, count), **square)
+        axes.set(title=title, xlabel="x", ylabel="y")
+        figure.colorbar(image, ax=axes, shrink=0.75, ticks=(-top, 0, top), format="%.0e" if top < 0.1 else "%.1f")
     return figure

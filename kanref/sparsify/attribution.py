@@ -87,7 +87,14 @@ def samples(x, n, deviates, what):
 
 def _tape(net, theta, x, deviates, what):
     theta, x = net.vector(theta), samples(x, net.inputs, deviates, what)
-    return net.forward(theta, x.astype(theta.dtype, copy=False)[None])[1]
+    y, tape = net.forward(theta, x.astype(theta.dtype, copy=False)[None])
+    if not np.isfinite(y).all():
+        n = int(np.argmin(np.isfinite(y[0]).all(1)))
+        raise ValueError(
+            f"{what} needs finite outputs, but those at x[{n}] are {y[0, n]}; it lies outside the domain of a formula, or "
+            "numbers overflow: leave such samples away"
+        )
+    return tape
 
 
 def _deviations(net, theta, x):

@@ -12,6 +12,7 @@ The gradient is exact wherever it exists, also where pykan leaves it out ("edge_
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 
@@ -140,7 +141,7 @@ def penalty(net, x, metric="paper", l1=1.0, entropy=1.0, coefficients=0.0, diffe
     kind = METRICS[border.choice(metric, "metric", tuple(METRICS))]
     weights = {"l1": l1, "entropy": entropy, "coefficients": coefficients, "differences": differences}
     for name, weight in weights.items():
-        if not (np.isfinite(weight) and weight >= 0):
+        if not isinstance(weight, Real) or not 0 <= weight < np.inf:
             raise ValueError(f"{name} must be a number of at least 0, but it is {weight!r}")
     x = samples(x, net.inputs, kind.deviates, f"metric {metric!r}")
     return Penalty(net, x, kind, *map(float, weights.values()))

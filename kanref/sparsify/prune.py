@@ -12,7 +12,7 @@ things follow, and `prune` does them:
   * a node that nothing enters any more has become a constant v (its bias, its affine map; so has a product with a factor
     that is zero), and phi(v) need not be zero: it goes, and what it contributed is added to the biases of the next
     layer, which gets some if it had none;
-  * masks that are left without a zero go.
+  * masks that are left without a zero go, and so do terms that are masked everywhere beside others.
 """
 
 from collections.abc import Sequence
@@ -285,7 +285,15 @@ def _cut(net, theta, stay, masks, constants):
     layers, arrays = [], small.of_layers(small_theta)
     for l, (old, layer, mask, constant) in enumerate(zip(net.layers, small.layers, masks, constants)):
         sums = old.sums_of(stay[l + 1])
-        layer, arrays[l] = _mask_layer(layer, arrays[l], mask[np.ix_(sums, stay[l])])
+        layer, arrays[l] = _sounding(*_mask_layer(layer, arrays[l], mask[np.ix_(sums, stay[l])]))
         layer, arrays[l] = _with_bias(layer, arrays[l], constant[sums])
         layers.append(layer)
     return small.rebuilt(layers, arrays, small_theta.dtype)
+
+
+def _sounding(layer, arrays):
+    """The layer without the terms that are masked everywhere, as splines are when all edges have become formulas."""
+    silent = lambda term: isinstance(term, Linear) and isinstance(term.weights, Masked) and not term.weights.mask.any()
+    terms = {name: term for name, term in layer.terms.items() if not silent(term)}
+    layer = replace(layer, terms=terms or layer.terms)
+    return layer, {name: arrays[name] for name in layer.arrays}

@@ -17,7 +17,7 @@ from kanref.edges import Symbolic
 from kanref.functions import LIBRARY, NOT_ZERO, POSITIVE, REALS, Function, power
 from kanref.network import KAN, Layer
 from kanref.nodes import Nodes
-from kanref.symbolic.formula import constant_and_rest, summands, symbols
+from kanref.symbolic.formula import constant_and_rest, real, summands, symbols
 
 NAMES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "atanh": "arctanh", "Abs": "abs"}
 NAMES |= {"sign": "sgn"}  # sympy's names of functions that the library calls otherwise
@@ -126,7 +126,7 @@ class _Reader:
         while rest:
             c, e = rest.pop()
             own, summed = summands(e)
-            constant += real(c * own)
+            constant += finite(c * own)
             for factor, g in summed:
                 if g.is_Add:
                     rest.append((c * factor, g))
@@ -147,14 +147,14 @@ class _Reader:
         import sympy
 
         if g.is_Symbol or g.is_Mul:
-            return Edge(LIBRARY["x"], self.node(g), c=real(c))
+            return Edge(LIBRARY["x"], self.node(g), c=finite(c))
         if g.is_Pow and not g.exp.is_number:
             g = sympy.exp(g.exp * sympy.log(g.base), evaluate=False)
         f, u = self.function(g)
         b, parts = summands(u)
         a, first = parts[0]
         inner = sympy.Add(first, *(factor / a * part for factor, part in parts[1:]))
-        return Edge(f, self.node(inner), real(a), real(b), real(c))
+        return Edge(f, self.node(inner), finite(a), finite(b), finite(c))
 
     def function(self, g):
         """The library's function f and the argument u of g = f(u)."""
@@ -173,7 +173,7 @@ class _Reader:
         return self.library[name], g.args[0]
 
     def power(self, n):
-        value = real(n)
+        value = finite(n)
         name = POWERS.get(value)
         return self.library[name] if name else power_function(n)
 
@@ -181,18 +181,15 @@ class _Reader:
 @cache
 def power_function(n):
     """x^n for a sympy number n that the library does not have."""
-    value = real(n)
+    value = finite(n)
     if value.is_integer():
         return Function(f"x^{n}", power(int(value)), f"x**({n})", 4, REALS if value > 0 else NOT_ZERO)
     return Function(f"x^{n}", power(value), f"x**({n})", 4, POSITIVE)
 
 
-def real(number):
+def finite(number):
     """A number of sympy as a float."""
-    try:
-        value = float(number)
-    except TypeError:
-        value = float("nan")
+    value = real(number)
     if not np.isfinite(value):
         raise ValueError(f"numbers in expressions must be real and finite, but one is {number}")
     return value

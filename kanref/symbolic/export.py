@@ -83,11 +83,11 @@ def functions(found):
     names = {}
     for f in called:
         if f not in names:
-            plain = re.sub(r"\W", "", f.name.replace("^", "_to_").replace("/", "_over_").replace(".", "_")) or "function"
-            plain = f"f_{plain}"
-            while plain in names.values():
-                plain += "_"
-            names[f] = plain
+            name = f.name.replace("^", "_to_").replace("/", "_over_").replace(".", "_")
+            name = "f_" + re.sub(r"[^A-Za-z0-9_]", "", name)
+            while name in names.values():
+                name += "_"
+            names[f] = name
     return names
 
 
@@ -96,13 +96,17 @@ def printed(f, write):
     expr = template(f)
     text = write(expr)
     if "ot supported" in text:
-        raise ValueError(f"function {f.name!r} cannot be written as code, because {expr} has functions that sympy does not print")
+        raise ValueError(
+            f"function {f.name!r} cannot be written as code, because {expr} has functions that sympy does not print"
+        )
     return text
 
 
 def wrapped(text, indent):
     """Long literals in lines."""
-    return "\n".join(textwrap.wrap(text, 110, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False))
+    return "\n".join(
+        textwrap.wrap(text, 110, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+    )
 
 
 def title(net):
@@ -141,7 +145,8 @@ def to_numpy(net, theta, names=None, name="kan"):
         *(f"        {line}" for line in lines),
         "    return x",
     ]
-    return "\n\n\n".join([head.rstrip(), *helpers, *bodies, "\n".join(tables), "\n".join(body)]).replace("\n\n\n\n", "\n\n") + "\n"
+    parts = [head.rstrip(), *helpers, *bodies, "\n".join(tables), "\n".join(body)]
+    return "\n\n\n".join(filter(None, parts)) + "\n"
 
 
 NUMPY_SPLINES = '''
@@ -198,7 +203,7 @@ def _end(value):
 
 def _numpy_layer(l, step, called, tables):
     """Statements that take x to the next x; constants are added to `tables`."""
-    layer, z = step.layer, "x"
+    layer = step.layer
 
     def table(name, a):
         tables.append(wrapped(f"{name}_{l} = np.array({a.tolist()})", 4))
@@ -206,7 +211,8 @@ def _numpy_layer(l, step, called, tables):
 
     lines = [f"# layer {l}: {layer.inputs} inputs, {layer.sums} sums, {layer.outputs} nodes"]
     if isinstance(layer.normalise, MinMax):
-        low, slope = table("LOW", layer.normalise.low), table("SLOPE", 2 / (layer.normalise.high - layer.normalise.low))
+        low, high = layer.normalise.low, layer.normalise.high
+        low, slope = table("LOW", low), table("SLOPE", 2 / (high - low))
         lines.append(f"x = (x - {low}) * {slope} - 1")
     elif layer.normalise is not None:
         lines.append(f"x = {called[layer.normalise]}(x)")
@@ -215,7 +221,8 @@ def _numpy_layer(l, step, called, tables):
         own = table(f"W{i}", W[:, :, 0] if isinstance(basis, Pointwise) else W)
         if isinstance(basis, BSpline):
             knots = table(f"KNOTS{i}", basis.knots)
-            lines.append(f'u += np.einsum("npk,qpk->nq", splines(x, {knots}, {basis.degree}, "{basis.outside}"), {own})')
+            values = f'splines(x, {knots}, {basis.degree}, "{basis.outside}")'
+            lines.append(f'u += np.einsum("npk,qpk->nq", {values}, {own})')
         elif isinstance(basis, Chebyshev):
             lines += [f"s = {called[TANH]}(x)", f"T = [np.ones_like(s), s][: {basis.size}]"]
             lines += [f"while len(T) < {basis.size}:", "    T.append(2 * s * T[-1] - T[-2])"]
@@ -314,8 +321,10 @@ def c_code(expr):
     import sympy
 
     bessel = {n: sympy.Function(f"j{n}") for n in (0, 1)}
-    expr = expr.replace(lambda e: isinstance(e, sympy.besselj) and e.args[0] in bessel, lambda e: bessel[e.args[0]](e.args[1]))
-    return sympy.ccode(expr, standard="c99", user_functions={"j0": "j0", "j1": "j1"}, strict=False)
+    expr = expr.replace(sympy.besselj, lambda n, x: bessel[n](x) if n in bessel else sympy.besselj(n, x))
+    expr = expr.xreplace({e: sympy.Float(e, 17) for e in expr.atoms(sympy.NumberSymbol)})  # M_PI is not C99
+    functions = {"j0": "j0", "j1": "j1"}
+    return sympy.ccode(expr, standard="c99", user_functions=functions, math_macros={}, strict=False)
 
 
 def _c_function(f, name, text):
@@ -329,8 +338,8 @@ def _c_function(f, name, text):
         lines.append(f"    const double t = x - floor((x - {low!r}) / {float(f.period)!r}) * {float(f.period)!r};")
     pieces = []
     for low, high in f.domain:
-        ends = [f"{t} >= {float(low)!r}"] * bool(np.isfinite(low)) + [f"{t} <= {float(high)!r}"] * bool(np.isfinite(high))
-        pieces.append(f"({' && '.join(ends or [f'{t} == {t}'])})")
+        ends = [f"{t} {sign} {float(e)!r}" for sign, e in ((">=", low), ("<=", high)) if np.isfinite(e)]
+        pieces.append(f"({' && '.join(ends or [f'!isnan({t})'])})")
     lines += [f"    const double y = {text};", f"    return ({' || '.join(pieces)}) && isfinite(y) ? y : NAN;", "}"]
     return "\n".join(lines)
 
@@ -350,7 +359,8 @@ def _c_layer(l, step, called, name):
     if layer.normalise is not None:
         lines.append(f"    double z[{P}];")
         if isinstance(layer.normalise, MinMax):
-            low, slope = table("low", layer.normalise.low), table("slope", 2 / (layer.normalise.high - layer.normalise.low))
+            low, high = layer.normalise.low, layer.normalise.high
+            low, slope = table("low", low), table("slope", 2 / (high - low))
             mapped = f"(x[p] - {low}[p]) * {slope}[p] - 1.0"
         else:
             mapped = f"{called[layer.normalise]}(x[p])"
@@ -364,10 +374,9 @@ def _c_layer(l, step, called, name):
         own = table(f"W{i}", np.ascontiguousarray(W.transpose(1, 2, 0)))
         if isinstance(basis, BSpline):
             d, T = basis.degree, basis.knots.shape[1]
-            steps_out = np.arange(1.0, d + 1)
-            width = basis.knots[:, -1:] - basis.knots[:, :1]
-            padded = [basis.knots[:, :1] - width * steps_out[::-1], basis.knots, basis.knots[:, -1:] + width * steps_out]
-            knots = table(f"knots{i}", np.concatenate(padded, 1))
+            first, last = basis.knots[:, :1], basis.knots[:, -1:]
+            beyond = (last - first) * np.arange(1, d + 1)
+            knots = table(f"knots{i}", np.concatenate([first - beyond[:, ::-1], basis.knots, last + beyond], 1))
             lines += [
                 each_p,
                 f"        double b[{d + 1}];",

@@ -233,3 +233,11 @@ def summands(e):
 
     constant, rest = constant_and_rest(e, True)
     return constant, [constant_and_rest(part, False) for part in sympy.Add.make_args(rest)]
+
+
+def real(e):
+    """A sympy number as a float, NaN if it is not real."""
+    try:
+        return float(e)
+    except TypeError:
+        return float("nan")

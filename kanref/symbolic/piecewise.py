@@ -82,7 +82,9 @@ def piecewise(net, theta, l, q, p):
             W = term.weights.tensor({array: views[f"{l}.{name}.{array}"] for array in term.arrays})
             found.append(spline_pieces(term.basis, p, W[q, p]))
     if len(found) != 1:
-        raise ValueError(f"edge ({q}, {p}) of layer {l} must have one spline term to be exported, but it has {len(found)}")
+        raise ValueError(
+            f"edge ({q}, {p}) of layer {l} must have one spline term to be exported, but it has {len(found)}"
+        )
     return found[0]
 
 
@@ -110,8 +112,7 @@ def span_polynomial(t, c, d, j):
             constant, slope = (t[j] - knot(i)) / width, 1 / width
             step = [a - b for a, b in zip(P[i], P[i - 1])]
             P[i] = [
-                b + constant * s + slope * below
-                for b, s, below in zip([*P[i - 1], 0], [*step, 0], [0, *step])
+                b + constant * s + slope * below for b, s, below in zip([*P[i - 1], 0], [*step, 0], [0, *step])
             ]  # P_{i-1} + w (P_i - P_{i-1})
     return tuple(P[j])
 
