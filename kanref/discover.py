@@ -29,6 +29,7 @@ from kanref.symbolic.snap import RULES, formulas
 from kanref.words import aligned
 
 SPARSITY = {"weight": 1e-2, "entropy": 2.0}  # the weight in units of the loss of the best constant
+SAMPLES = 2000  # that networks are trained on; the formula that is chosen is trained on all
 STEPS = 60  # of every training at most
 STALLED = 10, 0.95  # it ends when so many steps did not bring the loss below this part of what it was
 CHEAPER = 5  # times as many steps for L-BFGS, where Levenberg-Marquardt cannot be
@@ -75,13 +76,15 @@ def discover(model, X, y, *, validation=0.2, sparsity=None, library=None, seed=0
     all; seed: of the split and of fresh starts; say(what, widths, parameters, error) is called after every step.
 
     Ctrl-C ends the search with what is there, once there is a formula; before that KeyboardInterrupt is raised.
+    Raises ValueError for bad data, and if with the library there is no formula.
     """
     data, held_out = model.divide(X, np.asarray(y), validation, seed)
+    some = np.random.default_rng(seed).permutation(len(data[1]))[:SAMPLES]
     start = model.net.size, _intervals(model.net), _constant(model.task, data[1])
-    work = _Work(data, held_out, *start, {"library": library}, seed, say, [])
+    work = _Work((data[0][some], data[1][some]), held_out, *start, {"library": library}, seed, say, [])
     sparse = work.sparse(work.started(model), sparsity)
     splines = work.smaller(work.pruned(sparse))
-    chosen, interrupted = work.polished(work.snapped(splines), splines)
+    chosen, interrupted = work.polished(work.snapped(splines), splines, data)
     return Discovery(chosen, splines, sparse, chosen.read(X), tuple(work.steps), interrupted)
 
 
@@ -216,32 +219,46 @@ class _Work:
         """Every edge a function: of the edges that are most like one, the first that may be one."""
         error = self.error(model)
         while edges := self.edges(model):
-            tried = []
-            for place, fit in ((place, fit) for place, fits in edges[:TRIES] for fit in fits):
-                candidate = self.fixed(model, *place, fit)
-                tried.append((self.error(candidate), len(tried), place, fit, candidate))
-                if good := tried[-1][0] <= self.enough(error):
+            tried, lowest = [], np.inf
+            for k, place, fit in edges:
+                if lowest <= self.enough(error) or (k >= TRIES and lowest < np.inf):
                     break
-            found, _, place, fit, model = tried[-1] if good else min(tried)
-            error = min(error, found) if good else found
+                found, candidate = self.attempt(self.fixed(model, *place, fit))
+                tried.append((found, len(tried), place, fit, candidate))
+                lowest = min(lowest, found)
+            if lowest == np.inf:
+                tried = ", ".join(sorted({fit.function.name for _, _, fit in edges}))
+                raise ValueError(f"library must have a function for every edge, but the network cannot be trained with {tried}")
+            found, _, place, fit, model = min(tried)
+            error = min(error, found) if found <= self.enough(error) else found
             self.note(_told(*place, fit.function), model)
         return model
 
     def edges(self, model):
-        """((l, q, p), fits) of all edges that are splines, those that are most like a function first."""
+        """(k, (l, q, p), fit) of what is tried on edges that are splines: on the one that is most like a function (k = 0)
+        cheap ones first, then on the next."""
         scores, found = model.attribute(self.data[0]), []
         for l, layer in enumerate(model.net.layers):
             for q, p in np.argwhere(scores.edges[l] > 0).tolist():
                 if (q, p) not in formulas(layer)[1]:
                     found.append(((l, q, p), _front(model.suggest(self.data[0], l, q, p, **self.options))))
-        return sorted(found, key=lambda pair: -pair[1][-1].r2)
+        found.sort(key=lambda pair: -pair[1][-1].r2)
+        return [(k, place, fit) for k, (place, fits) in enumerate(found) for fit in fits]
 
     def fixed(self, model, l, q, p, fit):
-        """The model with that function on an edge, trained."""
+        """The model with that function on an edge."""
         net, theta = symbolic.fix(model.net, model.theta, l, q, p, fit.function, affine=fit.affine)
-        return self.train(replace(model, net=net, theta=theta))
+        return replace(model, net=net, theta=theta)
 
-    def polished(self, model, splines):
+    def attempt(self, model):
+        """The error of a model with formulas, and the model, trained; infinite if some sample is where a formula ends."""
+        try:
+            model = self.train(model)
+        except ValueError:
+            return np.inf, model
+        return self.error(model), model
+
+    def polished(self, model, splines, data):
         """With other functions and without weak ones, where that validates better or as well; and whether Ctrl-C came."""
         best, interrupted = model, False
         try:
@@ -249,9 +266,11 @@ class _Work:
                 best = found
             for found in self.shorter(best):
                 best = found
+            if len(data[1]) > len(self.data[1]):
+                best = replace(self, data=data).attempt(best)[1]
         except KeyboardInterrupt:
             interrupted = True
-        best = best.prune(self.data[0], nodes=0, edges=0)
+        best = best.prune(self.data[0], nodes=0, edges=0, inputs=0)
         return replace(best, report=_report(best.net, best.theta)), interrupted
 
     def exchanged(self, model, splines):
@@ -261,12 +280,10 @@ class _Work:
             for (q, p), e in formulas(layer)[1].items() if error > enough else ():
                 now = layer.terms[formulas(layer)[0]].formulas[e][2]
                 for fit in _front(splines.suggest(self.data[0], l, q, p, **self.options)):
-                    if fit.function is not now:
-                        other = self.fixed(model, l, q, p, fit)
-                        if self.error(other) < error * WORTH ** max(0.0, _price(fit.function) - _price(now)):
-                            error, now = self.error(other), fit.function
-                            yield self.note(_told(l, q, p, now), other)
-                            model = other
+                    found, other = self.attempt(self.fixed(model, l, q, p, fit))
+                    if found < error * WORTH ** max(0.0, _price(fit.function) - _price(now)):
+                        error, now, model = found, fit.function, self.note(_told(l, q, p, fit.function), other)
+                        yield model
 
     def shorter(self, model):
         """Ever smaller models."""
@@ -274,8 +291,8 @@ class _Work:
         while found is not None:
             model, found = found, None
             for place in _weak(model.attribute(self.data[0])):
-                candidate = self.train(self.without(model, *place))
-                if self.error(candidate) <= max(SLACK * self.error(model), self.exact):
+                error, candidate = self.attempt(self.without(model, *place))
+                if error <= max(SLACK * self.error(model), self.exact):
                     found = self.note("an edge less", candidate)
                     yield found
                     break

@@ -45,9 +45,13 @@ class Function:
                 f"functions of {self.name!r} must be four callables (f, f', f'', f'''), but it is {self.functions!r}; "
                 "Function.from_formula derives them"
             )
-        ends = [end for interval in self.domain for end in interval]
-        if not ends or any(len(interval) != 2 for interval in self.domain) or sorted(ends) != ends:
-            raise ValueError(f"domain must be intervals (low, high) in rising order, but it is {self.domain!r}")
+        ends = [end for interval in self.domain if np.ndim(interval) for end in interval]
+        if not ends or any(np.shape(interval) != (2,) for interval in self.domain) or sorted(ends) != ends:
+            raise ValueError(
+                f"domain must be intervals (low, high) in rising order, as ((0, inf),), but it is {self.domain!r}"
+            )
+        if self.period is not None and not 0 < self.period < math.inf:
+            raise ValueError(f"period must be a positive number or None, but it is {self.period!r}")
 
     def __call__(self, u):
         """f(u) elementwise, NaN outside the domain."""

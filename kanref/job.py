@@ -199,8 +199,8 @@ def train(
     hidden: nodes of the hidden levels, () for none, None to try none and one level; intervals: grids, coarse to fine;
     steps: on every grid; optimizer: "lbfgs", "adam" (minibatches) or "lm"; None: chosen as the module's text says.
     sparsify: weight of the sparsity penalty, None for no sparse network; symbolic: go on to a formula; see the module's
-    text. progress: show bars; say(text) is told of the steps towards a formula. Ctrl-C ends training with the best so far;
-    before the first step it raises KeyboardInterrupt.
+    text. progress: show bars; say(what, widths, parameters, error) is told of the steps towards a formula. Ctrl-C ends
+    training with the best so far; before the first step it raises KeyboardInterrupt.
     """
     began = time.perf_counter()
     levels = _hidden_levels(prepared, intervals, degree) if hidden is None else [tuple(hidden)]
@@ -232,20 +232,23 @@ def train(
     model, pruned, formula, in_units = models[chosen], None, None, None
     outputs = {"kan": _outputs(model, prepared.data.X), **outputs}
     if (sparsify is not None or symbolic) and not interrupted:
-        start = _sparse_start(prepared, hidden, degree)
-        if symbolic:
-            weight = {} if sparsify is None else {"sparsity": sparsify}
-            found = discover(
-                start, *prepared.part("train"), validation=prepared.part("validation"), seed=prepared.seed, say=say, **weight
-            )
-            sparse, model = found.splines, found.model
-            in_units, X = own_units(model, prepared.schema), _units(prepared.schema)[0](prepared.part("train")[0])
-            formula = in_units.read(X)
-            extra = {"sparse": sparse, "formula": model}
-        else:
-            model = _sparsified(prepared, start, sparsify, settings, progress)
-            extra = {"sparse": model}
-        pruned, interrupted = model.report, model.history.interrupted
+        start, extra = _sparse_start(prepared, hidden, degree), {}
+        try:
+            if symbolic:
+                weight = {} if sparsify is None else {"sparsity": sparsify}
+                parts = {"validation": prepared.part("validation"), "seed": prepared.seed, "say": say}
+                found = discover(start, *prepared.part("train"), **parts, **weight)
+                interrupted, extra = found.interrupted, {"sparse": found.splines, "formula": found.model}
+                in_units = own_units(found.model, prepared.schema)
+                formula = in_units.read(_units(prepared.schema)[0](prepared.part("train")[0]))
+            else:
+                extra = {"sparse": _sparsified(prepared, start, sparsify, settings, progress)}
+                interrupted = extra["sparse"].history.interrupted
+        except KeyboardInterrupt:  # what was trained before is kept
+            interrupted, extra, formula = True, {}, None
+        if extra:
+            model = list(extra.values())[-1]
+            pruned = model.report
         outputs = {"kan": outputs.pop("kan"), **{k: _outputs(m, prepared.data.X) for k, m in extra.items()}, **outputs}
     model = replace(model, extra={"schema": prepared.schema.to_json()})
     metrics = {
@@ -270,10 +273,12 @@ def _sparse_start(prepared, hidden, degree):
 
 
 def _sparsified(prepared, model, weight, settings, progress):
-    """Trained with the penalty, pruned, trained without it."""
+    """Trained with the penalty, pruned, trained without it. Ctrl-C before the pruning raises KeyboardInterrupt."""
     held_out, train = prepared.part("validation"), prepared.part("train")
     options = {"validation": held_out, **settings}
     sparse = model.fit(*train, sparsity=weight, progress="sparse" if progress else False, **options)
+    if sparse.history.interrupted:
+        raise KeyboardInterrupt
     pruned = sparse.prune(train[0], inputs=0)
     fitted = pruned.fit(*train, progress="pruned" if progress else False, **options)
     return replace(fitted, report=pruned.report)
@@ -553,11 +558,23 @@ def comparison(fitted):
 
 def words(fitted):
     """What pruning left, and the formula with its certificate; empty if neither was asked for."""
-    target = fitted.schema.target
     parts = [str(fitted.pruned)] if fitted.pruned is not None else []
+    names, kept = fitted.schema.feature_names, fitted.model.columns
+    if idle := [name for c, name in enumerate(names) if c not in kept]:
+        parts.append(f"does not matter: {', '.join(idle)}")
     if fitted.formula is not None:
-        parts.append(f"{target}, in the table's units:\n{fitted.formula}")
+        parts.append(f"{fitted.formula}\n{meaning(fitted.prepared)}")
     return "\n\n".join(parts)
+
+
+def meaning(prepared):
+    """What the y of a formula stands for."""
+    target, labels = prepared.schema.target, prepared.schema.labels
+    if prepared.task == "regression":
+        return f"y is {target}, in the table's units"
+    if prepared.task == "binary":
+        return f"y is the logarithm of the odds that {target} is {labels[1]}"
+    return f"y1, y2, ... are scores of {target} = {', '.join(labels)}: the shares of exp(y) are the probabilities"
 
 
 # ---------------------------------------------------------------------------------------------------------- results
@@ -600,7 +617,7 @@ def _write_formula(fitted, folder):
     """The formula in words, in LaTeX, in Python and in C."""
     net, theta, names = fitted.in_units.net, fitted.in_units.theta, fitted.in_units.input_names
     texts = {
-        "formula.txt": (f"{fitted.formula}\n", "the formula and its certificate"),
+        "formula.txt": (f"{fitted.formula}\n{meaning(fitted.prepared)}\n", "the formula and its certificate"),
         "formula.tex": (to_latex(fitted.formula.expressions, names) + "\n", "the same in LaTeX"),
         "formula.py": (to_numpy(net, theta, names), "the network as a function for NumPy alone"),
         "formula.c": (to_c(net, theta, "kan"), "the same in C99"),

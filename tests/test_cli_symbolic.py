@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 
 import kanref
 from kanref import cli
+from kanref.model import Model
 from kanref.tables import write_csv
 
 FORMULA = {"formula.txt", "formula.tex", "formula.py", "formula.c", "network.png"}
@@ -82,4 +83,38 @@ def test_sparse_training_drops_inputs_that_do_not_matter(noisy):
     assert (out / "network.png").stat().st_size > 10_000 and not (out / "formula.txt").exists()
     model = kanref.load(out / "model.safetensors")
     assert model.width == len(report["features"]) and model.net.size < 200
-    assert "removed" in (out / "summary.txt").read_text()
+    assert "does not matter: idle" in (out / "summary.txt").read_text()
+
+
+@pytest.mark.parametrize("option", ["--sparsify", "--symbolic"])
+def test_ctrl_c_on_the_way_keeps_what_was_trained_before(noisy, monkeypatch, capsys, option):
+    whole, calls = Model.fit, []
+
+    def fit(self, *data, callback=None, **options):
+        calls.append(1)
+
+        def stop(state):
+            if state.step == 3:
+                raise KeyboardInterrupt
+
+        return whole(self, *data, callback=stop if len(calls) == 2 else callback, **options)
+
+    monkeypatch.setattr(Model, "fit", fit)
+    out = noisy / f"stopped{option}"
+    options = ["--target", "z", option, "--hidden", "1", "--intervals", "3", "--quiet", "--out", str(out)]
+    assert cli.main(["fit", str(noisy / "noisy.csv"), *options]) == 130
+    report = json.loads((out / "metrics.json").read_text())
+    assert len(calls) == 2 and report["interrupted"] and list(report["metrics"]) == ["kan", "linear", "constant"]
+    assert "kanref: interrupted; what follows is the best so far" in capsys.readouterr().err
+    assert kanref.load(out / "model.safetensors").net.widths[1:] == (1, 1)
+
+
+def test_it_is_said_what_y_is(noisy, capsys):
+    """For labels it is no label but a score."""
+    X = np.random.default_rng(0).uniform(-1, 1, (200, 3))
+    word = np.where(X[:, 0] + 0.3 * np.random.default_rng(1).normal(size=200) > 0, "yes, sir", "no")
+    write_csv(noisy / "labels.csv", ["a", "b", "idle", "answer"], [*X.T, word])
+    options = ["--target", "answer", "--symbolic", "--hidden", "1", "--out", str(noisy / "labels")]
+    assert cli.main(["fit", str(noisy / "labels.csv"), *options]) == 0
+    told = "y is the logarithm of the odds that answer is yes, sir"
+    assert told in capsys.readouterr().out and told in (noisy / "labels/formula.txt").read_text()

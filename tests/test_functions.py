@@ -106,5 +106,9 @@ def test_what_is_no_function_is_refused():
         Function("sin", (np.sin, np.cos), "sin(x)", 2)
     with pytest.raises(ValueError, match=r"domain must be intervals \(low, high\) in rising order"):
         Function.from_formula("root", "sqrt(x)", domain=((math.inf, 0.0),))
+    with pytest.raises(ValueError, match=r"domain must be intervals .*, as \(\(0, inf\),\), but it is \(0, inf\)"):
+        Function.from_formula("root", "sqrt(x)", domain=(0, math.inf))
+    with pytest.raises(ValueError, match="period must be a positive number or None, but it is 0"):
+        Function.from_formula("wave", "sin(x)", period=0)
     with pytest.raises(ValueError, match="order must be from 0 to 3, but it is 4"):
         LIBRARY["sin"].derivatives(0.0, 4)

@@ -153,7 +153,10 @@ def test_the_formula_is_the_function_with_a_certificate(symbolic):
     assert symbolic.rmse(X, Y) < 1e-12
 
 
-@pytest.mark.parametrize("names", [("exp", "sin", "log"), ("x0", "x2", "x1"), ("select", "lambda", "heat flux"), ("pi", "I", "E")])
+CALLED = [("exp", "sin", "log"), ("x0", "x2", "x1"), ("select", "lambda", "heat flux"), ("pi", "I", "E")]
+
+
+@pytest.mark.parametrize("names", CALLED)
 def test_columns_may_be_called_as_functions_are(symbolic, names):
     model = replace(symbolic, names=names)
     plain, found = symbolic.read(X), model.read(X)

@@ -73,8 +73,8 @@ def test_a_table_shows_its_misses_and_draws_them():
     results["iv"][2]["test"] = 1.0
     lines = special.table(results, special.PAPER, special.COLUMNS).splitlines()
     assert lines[1].split()[-6:] == ["8.20e-04", "3.28e-03", "0.5", "2-5-1", "20", "360"]
-    assert "!" not in lines[1] and lines[2].split()[-4].endswith("!")
-    assert "in 1 of 2 rows" in lines[3]
+    assert "!" not in lines[1] and lines[2].split()[-4] == "!"
+    assert "in 1 of 2 rows" in lines[3] and lines[3].endswith("median in 0")
     axes = special.draw(results, special.PAPER, special.COLUMNS, "title").axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["jv", "iv"]
 

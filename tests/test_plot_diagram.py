@@ -295,7 +295,7 @@ BAD = [
     ({"outputs": "ab"}, ValueError, "outputs must be 1 names, but there are 2"),
     ({"beta": 0}, ValueError, "beta must be a positive number, but it is 0"),
     ({"beta": "3"}, ValueError, "beta must be a positive number, but it is '3'"),
-    ({"metric": "forward"}, ValueError, "method must be one of 'backward', 'paper', but it is 'forward'"),
+    ({"metric": "forward"}, ValueError, "metric must be one of 'backward', 'paper', but it is 'forward'"),
     ({"scores": Given([np.ones((5, 2))])}, ValueError, r"scores.edges must have the shapes \[\(5, 2\), \(1, 5\)\]"),
     ({"scores": Given([np.full((5, 2), np.nan)])}, ValueError, r"scores.edges\[0\] must be finite"),
 ]
@@ -310,8 +310,9 @@ def test_network_refuses_what_does_not_fit(options, error, message):
 
 def test_networks_that_are_not_finite_on_the_samples_are_refused():
     model = changed(kan([1, 1]), formulas=[(0, 0, 0, "log")])
-    with pytest.raises(ValueError, match=r"must be finite on X, but those of X\[1\] are \[nan\]; it lies outside the domain"):
-        plot.network(model, np.array([0.5, -0.5]))
+    for draw in (plot.network, plot.edges, lambda *given: plot.edge(*given, 0, 0, 0)):
+        with pytest.raises(ValueError, match=r"must be finite on X, but those of X\[1\] are \[nan\]; it lies outside the domain"):
+            draw(model, np.array([0.5, -0.5]))
     drawn(plot.edge(model, np.array([0.5, 0.9]), 0, 0, 0))
 
 
@@ -457,6 +458,8 @@ def test_what_a_film_refuses(tmp_path):
         film.save("a.mp4")
     with pytest.raises(ValueError, match="the film is of a network with 42 parameters, but theta has 43"):
         film(State(0, np.zeros(43), 0.0, 0.0, 0.0, 0, 0.0))
+    with pytest.raises(ValueError, match="seconds must be a positive number, but it is 0"):
+        film.save("a.gif", seconds=0)
     with pytest.raises(ValueError, match="every must be at least 1, but it is 0"):
         plot.Film(SMALL, X, every=0)
     with pytest.raises(ValueError, match=r"X must have shape \(samples, 2\)"):

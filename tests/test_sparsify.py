@@ -638,7 +638,7 @@ def test_the_report_of_survivors():
     net, theta, x = pykan_network()
     pruned = prune(net, theta, x, nodes=0.2, edges=0.4, means=False)
     assert str(pruned.report).splitlines() == [
-        "[2, 3, 2] -> [2, 1, 2], 14 -> 2 edges, 102 -> 32 parameters, by backward scores",
+        "[2, 3, 2] -> [2, 1, 2], 14 -> 2 edges, 102 -> 18 parameters, by backward scores",
         "inputs    kept    1 (1.3), 0 (1.1)",
         "level 1   kept    0 (0.86)",
         "level 1   removed 1 (0.62), 2 (0.14)",

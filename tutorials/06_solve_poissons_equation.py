@@ -1,18 +1,19 @@
 # %% [markdown]
 # # Solve Poisson's equation
 #
-# A network that is twice differentiable can be asked to *be* the solution of a differential equation: no mesh,
-# no matrix of a discretised Laplacian, only points at which the equation shall hold. The KAN paper (Liu et al.,
-# arXiv 2404.19756, section 3.4 and figure 3.3) does this for Poisson's equation on a square,
+# A network that is twice differentiable can be asked to *be* the solution of a differential equation: no
+# mesh, no matrix of a discretised Laplacian, only points at which the equation shall hold. The KAN paper (Liu
+# et al., arXiv 2404.19756, section 3.4 and figure 3.3) does this for Poisson's equation on a square,
 #
 # $$u_{xx} + u_{yy} = f \;\text{ in } \Omega = [-1, 1]^2, \qquad u = 0 \;\text{ on } \partial\Omega,$$
 #
-# with $f$ chosen so that $u = \sin(\pi x) \sin(\pi y^2)$ solves it, and measures errors in two norms. Tutorial
-# 05 solved such equations on a line. Here we write the loss of the paper by hand, train it with two optimisers
-# on finer and finer grids, and end with a bound for the error that does not need to know the solution.
+# with $f$ chosen so that $u = \sin(\pi x) \sin(\pi y^2)$ solves it, and measures errors in two norms.
+# Tutorial 05 solved such equations on a line. Here we write the loss of the paper by hand, train it with two
+# optimisers on finer and finer grids, and end with a bound for the error that does not need to know the
+# solution.
 #
-# **What you'll do.** Write down a residual and its partial derivatives, add the boundary, minimise with L-BFGS and with
-# Levenberg-Marquardt, refine the grid, and look at where the errors are.
+# **What you'll do.** Write down a residual and its partial derivatives, add the boundary, minimise with
+# L-BFGS and with Levenberg-Marquardt, refine the grid, and look at where the errors are.
 #
 # **What you'll learn**
 #
@@ -51,8 +52,8 @@ INK, BLUE, RED, GREEN, GOLD, PALE = "#222222", "#2a6fbb", "#c8442c", "#2e8b57", 
 #
 # $$f = -\pi^2 (1 + 4 y^2) \sin(\pi x) \sin(\pi y^2) + 2 \pi \sin(\pi x) \cos(\pi y^2).$$
 #
-# A slip in $f$ would look like a bad solver for the rest of the day, so it is checked first, with the five-point
-# Laplacian $[u(x \pm h, y) + u(x, y \pm h) - 4 u]/h^2$. Its error is of order $h^2$.
+# A slip in $f$ would look like a bad solver for the rest of the day, so it is checked first, with the
+# five-point Laplacian $[u(x \pm h, y) + u(x, y \pm h) - 4 u]/h^2$. Its error is of order $h^2$.
 
 
 # %%
@@ -96,8 +97,8 @@ assert np.abs(exact(boundary(50))[0]).max() < 1e-15
 # %% [markdown]
 # ## Step 2: the loss, by hand
 #
-# The network is $u$. Its derivatives with respect to $x$ and $y$ come as jets along the two axes (tutorial 05).
-# The loss of the paper is
+# The network is $u$. Its derivatives with respect to $x$ and $y$ come as jets along the two axes (tutorial
+# 05). The loss of the paper is
 #
 # $$\alpha \, \frac{1}{n_i} \sum_{i} \big| u_{xx}(z_i) + u_{yy}(z_i) - f(z_i) \big|^2
 #   + \frac{1}{n_b} \sum_{b} u(z_b)^2, \qquad \alpha = 0.01,$$
@@ -118,7 +119,8 @@ print(f"the loss of an untrained network: {by_hand:.3f}")
 # %% [markdown]
 # To train we need the gradient by $\theta$, and $\theta$ acts on $r$ through $u$, $u_i$ and $u_{ij}$. So
 # `kanref.collocation` asks for the residual *and its partial derivatives* by these, and sends them backward
-# through the jets. For Poisson, $\partial r / \partial u_{xx} = \partial r / \partial u_{yy} = 1$, the rest is zero:
+# through the jets. For Poisson, $\partial r / \partial u_{xx} = \partial r / \partial u_{yy} = 1$, the rest
+# is zero:
 
 
 # %%
@@ -164,19 +166,19 @@ else:
     raise AssertionError("the slip was not noticed")
 
 # %% [markdown]
-# A test that has never failed proves little. This one can: with a slip in the partials, the order drops from 2
-# to 1, and it says so.
+# A test that has never failed proves little. This one can: with a slip in the partials, the order drops from
+# 2 to 1, and it says so.
 #
 # ## Step 3: L-BFGS, and two ways to measure
 #
-# How good is a solution? The $L^2$ norm of the error $e = u - u_\theta$ looks at values, the $H^1$ norm at slopes
-# too, as an engineer does whose stress is a slope:
+# How good is a solution? The $L^2$ norm of the error $e = u - u_\theta$ looks at values, the $H^1$ norm at
+# slopes too, as an engineer does whose stress is a slope:
 #
 # $$\lVert e \rVert_{L^2}^2 = \int e^2, \qquad
 #   \lVert e \rVert_{H^1}^2 = \int e^2 + e_x^2 + e_y^2.$$
 #
-# We divide both by the area and take roots, so that they read as typical sizes, and compute the integrals with
-# the midpoint rule on 100 x 100 little squares, at points where the network has never been trained.
+# We divide both by the area and take roots, so that they read as typical sizes, and compute the integrals
+# with the midpoint rule on 100 x 100 little squares, at points where the network has never been trained.
 
 # %%
 t = (2 * np.arange(100) + 1) / 100 - 1
@@ -216,14 +218,14 @@ plt.show()
 
 # %% [markdown]
 # The error is smooth and worst at the boundary; the residual is rough and tens of times as large. That is the
-# nature of the equation: the residual is the Laplacian of the error, and a wiggle of width $h$ is $h^{-2}$ times
-# larger in the Laplacian. It is also why gradient methods are slow here. The loss is steep for fast wiggles and
-# nearly flat for slow ones, and the slow ones are what the error is made of.
+# nature of the equation: the residual is the Laplacian of the error, and a wiggle of width $h$ is $h^{-2}$
+# times larger in the Laplacian. It is also why gradient methods are slow here. The loss is steep for fast
+# wiggles and nearly flat for slow ones, and the slow ones are what the error is made of.
 #
 # ## Step 4: how heavy is the boundary?
 #
-# The two parts of the loss compete. An $\alpha$ that is too large buys a beautiful residual for a solution of some
-# other boundary value problem. Let us try three, from the same start:
+# The two parts of the loss compete. An $\alpha$ that is too large buys a beautiful residual for a solution of
+# some other boundary value problem. Let us try three, from the same start:
 
 # %%
 shares = {}
@@ -237,18 +239,18 @@ assert shares[1e-4][1] < shares[1.0][1] / 2
 assert shares[1e-2][2] < shares[1.0][2]
 
 # %% [markdown]
-# Inside and boundary trade places, and the error is least somewhere between. The best $\alpha$ is different for every
-# problem and every grid, which is a nuisance. It can be avoided.
+# Inside and boundary trade places, and the error is least somewhere between. The best $\alpha$ is different
+# for every problem and every grid, which is a nuisance. It can be avoided.
 #
 # ## Step 5: no boundary at all
 #
-# Let $g = (1 - x^2)(1 - y^2)$, which vanishes on the boundary, and write $u = g\, n$ with the network $n$. Whatever
-# $n$ is, $u$ satisfies the boundary condition exactly. The product rule gives
+# Let $g = (1 - x^2)(1 - y^2)$, which vanishes on the boundary, and write $u = g\, n$ with the network $n$.
+# Whatever $n$ is, $u$ satisfies the boundary condition exactly. The product rule gives
 #
 # $$\Delta u = (\Delta g)\, n + 2\, \nabla g \cdot \nabla n + g\, \Delta n,$$
 #
-# and the partial derivatives can be read off: $\Delta g$ by $n$, $2 g_x$ and $2 g_y$ by $n_x$ and $n_y$, and $g$
-# by $n_{xx}$ and $n_{yy}$.
+# and the partial derivatives can be read off: $\Delta g$ by $n$, $2 g_x$ and $2 g_y$ by $n_x$ and $n_y$, and
+# $g$ by $n_{xx}$ and $n_{yy}$.
 
 
 # %%
@@ -280,11 +282,11 @@ assert np.abs(product(net, theta, border)[0]).max() == 0
 # %% [markdown]
 # ## Step 6: Levenberg-Marquardt on finer and finer grids
 #
-# The loss is a sum of squares, so there is a better method than L-BFGS. Levenberg-Marquardt takes residuals and
-# their Jacobian and solves a damped linear least-squares problem in every step; this *sees* the directions that
-# gradients hardly see. We begin with a short L-BFGS run on the coarsest grid, to find the right valley, and then
-# alternate: train, move the knots to where the hidden values are (tutorial 04), refine, train on. Points must
-# become denser along with the grid: about four for each interval and direction.
+# The loss is a sum of squares, so there is a better method than L-BFGS. Levenberg-Marquardt takes residuals
+# and their Jacobian and solves a damped linear least-squares problem in every step; this *sees* the
+# directions that gradients hardly see. We begin with a short L-BFGS run on the coarsest grid, to find the
+# right valley, and then alternate: train, move the knots to where the hidden values are (tutorial 04),
+# refine, train on. Points must become denser along with the grid: about four for each interval and direction.
 
 
 # %%
@@ -335,10 +337,10 @@ plt.show()
 #
 # ### A bound without the solution
 #
-# In life nobody tells you $u$. But the residual is known, and for this equation it bounds the error. The error $e$
-# vanishes on the boundary (exactly, since step 5) and satisfies $\Delta e = r$. Multiply by $e$, integrate by
-# parts, and use Poincaré's inequality $\lambda \int e^2 \le \int |\nabla e|^2$, where
-# $\lambda = 2 (\pi/2)^2 = \pi^2/2$ is the lowest eigenvalue of $-\Delta$ on our square:
+# In life nobody tells you $u$. But the residual is known, and for this equation it bounds the error. The
+# error $e$ vanishes on the boundary (exactly, since step 5) and satisfies $\Delta e = r$. Multiply by $e$,
+# integrate by parts, and use Poincaré's inequality $\lambda \int e^2 \le \int |\nabla e|^2$, where $\lambda =
+# 2 (\pi/2)^2 = \pi^2/2$ is the lowest eigenvalue of $-\Delta$ on our square:
 #
 # $$\lVert \nabla e \rVert^2 = -\int e\, r \le \lVert e \rVert \lVert r \rVert
 #   \quad\Rightarrow\quad \lVert e \rVert \le \frac{\lVert r \rVert}{\lambda}, \qquad
@@ -367,8 +369,9 @@ plt.show()
 #
 # ## Step 7: two traps
 #
-# **Too few points.** Each point is one equation. With fewer equations than parameters they can all be satisfied, and
-# say nothing about what happens elsewhere. This is the interpolation threshold of section 2.4, for equations.
+# **Too few points.** Each point is one equation. With fewer equations than parameters they can all be
+# satisfied, and say nothing about what happens elsewhere. This is the interpolation threshold of section 2.4,
+# for equations.
 
 
 # %%
@@ -389,12 +392,13 @@ assert threshold[36][1] < 5 * threshold[36][0]
 assert threshold[10][2] > 20 * threshold[36][2]
 
 # %% [markdown]
-# A hundred points for 255 parameters: the loss is nil, the solution worthless. Four hundred are more than there
-# are parameters, and still too few: splines are local, and a knot interval that holds one or two points is free
-# to bend between them. The remedy is what it is for data: hold points back, and look at the residual there.
+# A hundred points for 255 parameters: the loss is nil, the solution worthless. Four hundred are more than
+# there are parameters, and still too few: splines are local, and a knot interval that holds one or two points
+# is free to bend between them. The remedy is what it is for data: hold points back, and look at the residual
+# there.
 #
-# **Degree 3.** With cubics, $u''$ is piecewise linear and one power of $h$ is lost, and the gradient of the loss
-# contains $b'''$, which jumps at the knots (tutorial 05, step 6). On the same grids, by the same steps:
+# **Degree 3.** With cubics, $u''$ is piecewise linear and one power of $h$ is lost, and the gradient of the
+# loss contains $b'''$, which jumps at the knots (tutorial 05, step 6). On the same grids, by the same steps:
 
 # %%
 cubic = staircase(seed=0, degree=3)[0]
@@ -407,7 +411,8 @@ assert cubic[-1, 3] > 2 * table[-1, 3]
 # ## In practice
 #
 # - The paper trains $[2, 10, 1]$ on 10 000 points inside and 800 on the boundary, with $\alpha = 0.01$, and
-#   reports a mean squared error of $10^{-7}$; ours on 12 intervals is the square of the $L^2$ column. `kanref reproduce poisson` does it with the paper's shape, beside an MLP.
+#   reports a mean squared error of $10^{-7}$; ours on 12 intervals is the square of the $L^2$ column. `kanref
+#   reproduce poisson` does it with the paper's shape, beside an MLP.
 # - Test the partials with `check.check_objective` before you train, and break them once to see the test fail.
 # - Build boundary conditions in where the domain allows it; else find $\alpha$ by looking at both parts.
 # - Report errors in the norm you need, and the residual between the points.
@@ -417,7 +422,7 @@ assert cubic[-1, 3] > 2 * table[-1, 3]
 #
 # 1. Put the boundary term back and run the staircase with `loss(net, inside, border, alpha)`, which has
 #    `residuals` too. Which part stops falling first?
-# 2. $u$ is a product, and a product node computes it exactly: try `kanref.kan([2, [0, 1], 1], degree=4)`, with one
-#    product of two factors in the middle. How many parameters does it need for the same error?
-# 3. Solve $\Delta u = f$ with $f = 1$, where no formula for $u$ exists. Use the bound to say how many digits of
-#    $u(0, 0)$ you know. (A series gives $-0.2946854$.)
+# 2. $u$ is a product, and a product node computes it exactly: try `kanref.kan([2, [0, 1], 1], degree=4)`,
+#    with one product of two factors in the middle. How many parameters does it need for the same error?
+# 3. Solve $\Delta u = f$ with $f = 1$, where no formula for $u$ exists. Use the bound to say how many digits
+#    of $u(0, 0)$ you know. (A series gives $-0.2946854$.)

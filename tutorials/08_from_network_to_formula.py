@@ -3,12 +3,12 @@
 #
 # Tutorial 07 ended with a picture of three curves: a sine, a parabola, an exponential. That was the eye's
 # judgement. Here we make it a formula, and a formula that can be trusted: with a certificate of how far it is
-# from the network, to the last digit. The way is that of the KAN paper (Liu et al., arXiv 2404.19756, section 2.5.1 and
-# figure 2.4): name the edges one by one, train the few numbers that are left, read the result.
+# from the network, to the last digit. The way is that of the KAN paper (Liu et al., arXiv 2404.19756, section
+# 2.5.1 and figure 2.4): name the edges one by one, train the few numbers that are left, read the result.
 #
-# **What you'll do.** Recognise an edge by hand, let kanref suggest functions for all of them, fix them, train to
-# fifteen digits, read and certify the formula; do it wrong on purpose; export network and formula as NumPy and C;
-# and at last do everything in one call.
+# **What you'll do.** Recognise an edge by hand, let kanref suggest functions for all of them, fix them, train
+# to fifteen digits, read and certify the formula; do it wrong on purpose; export network and formula as NumPy
+# and C; and at last do everything in one call.
 #
 # **What you'll learn**
 #
@@ -69,9 +69,9 @@ assert splines.rmse(X_test, y_test) < 1e-4
 #
 # $$\phi(x) \approx c\, f(a x + b) + d,$$
 #
-# since layers can trade shifts and scales with each other. Two of the four are easy. For given $a$ and $b$ the best
-# $c$ and $d$ are a straight-line fit of $\phi$ to $f(ax + b)$, and its quality is the squared correlation $R^2$.
-# The paper's code scans $a$ and $b$ over a grid, and so do we.
+# since layers can trade shifts and scales with each other. Two of the four are easy. For given $a$ and $b$
+# the best $c$ and $d$ are a straight-line fit of $\phi$ to $f(ax + b)$, and its quality is the squared
+# correlation $R^2$. The paper's code scans $a$ and $b$ over a grid, and so do we.
 
 # %%
 x, phi = X[:, 0], splines.net.edges(splines.theta, 0, X)[:, 0, 0]
@@ -106,9 +106,9 @@ assert len(hills) >= 3
 plt.show()
 
 # %% [markdown]
-# The landscape has many hills, and a local method that starts at $a = 10$ climbs a wrong one. `fit_affine` starts
-# everywhere and then polishes the best starts by least squares, which gives seven digits of $\pi$ where the grid
-# gives two.
+# The landscape has many hills, and a local method that starts at $a = 10$ climbs a wrong one. `fit_affine`
+# starts everywhere and then polishes the best starts by least squares, which gives seven digits of $\pi$
+# where the grid gives two.
 #
 # ## Step 3: suggestions, and functions that look alike
 #
@@ -122,14 +122,14 @@ assert suggestions[0].function.name == "x^2"
 assert by_name["cos"].r2 > 0.99999
 
 # %% [markdown]
-# The parabola comes first, but a cosine fits just as well: $\cos(ax) \approx 1 - a^2 x^2/2$ for small $a$, blown up
-# by a huge $c$. Everything smooth is a parabola if one looks closely enough, so **$R^2$ alone cannot choose.** A
-# function must be worth its price:
+# The parabola comes first, but a cosine fits just as well: $\cos(ax) \approx 1 - a^2 x^2/2$ for small $a$,
+# blown up by a huge $c$. Everything smooth is a parabola if one looks closely enough, so **$R^2$ alone cannot
+# choose.** A function must be worth its price:
 #
 # $$\text{score} = \tfrac23\, \text{price} + \tfrac13 \log_2(1 - R^2 + \varepsilon),$$
 #
-# where the price counts complexity and free parameters. How alike functions are depends on the range on which they are
-# seen. Here is an exponential on $[-h, h]$, and what four others make of it:
+# where the price counts complexity and free parameters. How alike functions are depends on the range on which
+# they are seen. Here is an exponential on $[-h, h]$, and what four others make of it:
 
 # %%
 ranges = np.array([0.25, 0.5, 1.0, 2.0, 4.0])
@@ -150,15 +150,16 @@ assert all(rivals[name][0] < 1e-4 < rivals[name][-1] for name in ("1/x", "x^5", 
 assert max(rivals["tanh"]) < 1e-9
 
 # %% [markdown]
-# On a short range a fifth power is an exponential for all practical purposes; on a long one it is not. The tanh imitates it
-# on every range, since far from its centre tanh *is* an exponential, plus a constant: there only the price
-# decides. Two remedies: data from a range as wide as you can get, and a network so accurate that the tenth digit of
-# $R^2$ means something.
+# On a short range a fifth power is an exponential for all practical purposes; on a long one it is not. The
+# tanh imitates it on every range, since far from its centre tanh *is* an exponential, plus a constant: there
+# only the price decides. Two remedies: data from a range as wide as you can get, and a network so accurate
+# that the tenth digit of $R^2$ means something.
 #
 # ## Step 4: fix, and train what is left
 #
-# `fix` replaces one spline by its formula; the others stay splines, and the mixed network trains like any other. Here
-# all three at once by `auto_symbolic`, which takes the best suggestion if its $R^2$ is at least 0.99:
+# `fix` replaces one spline by its formula; the others stay splines, and the mixed network trains like any
+# other. Here all three at once by `auto_symbolic`, which takes the best suggestion if its $R^2$ is at least
+# 0.99:
 
 # %%
 mixed = splines.fix(X, 0, 0, 0, "sin")
@@ -174,14 +175,14 @@ print(", ".join(f"{name} {error:.0e}" for name, error in errors.items()))
 assert errors["snapped"] < 1e-3 and errors["trained"] < 1e-12
 
 # %% [markdown]
-# Twelve numbers remain, and Levenberg-Marquardt takes them to rounding. *That* is evidence. A wrong function may fit
-# an edge to four digits, but no training will bring the network to fifteen. This jump, from the error of a grid to
-# the error of arithmetic, is how you know a formula has been found.
+# Twelve numbers remain, and Levenberg-Marquardt takes them to rounding. *That* is evidence. A wrong function
+# may fit an edge to four digits, but no training will bring the network to fifteen. This jump, from the error
+# of a grid to the error of arithmetic, is how you know a formula has been found.
 #
 # ## Step 5: read it, and let it prove itself
 #
-# The exact formula holds all numbers as they are. `read` makes it short, in steps that each are checked on the
-# data, and attaches a **certificate**: the largest difference between formula and network, on the samples
+# The exact formula holds all numbers as they are. `read` makes it short, in steps that each are checked on
+# the data, and attaches a **certificate**: the largest difference between formula and network, on the samples
 # and on a dense grid of their box.
 
 # %%
@@ -206,8 +207,8 @@ assert by_hand < 1e-10
 assert 1e-4 < trained.certificate(X, [rough]).grid < 0.1
 
 # %% [markdown]
-# Formulas that are rounded to be pretty should come with this number. One more digit costs nothing, and a formula
-# that is printed with three is another function.
+# Formulas that are rounded to be pretty should come with this number. One more digit costs nothing, and a
+# formula that is printed with three is another function.
 #
 # ## Step 6: do it wrong
 #
@@ -218,14 +219,16 @@ wrong = splines.fix(X, 0, 0, 1, "abs")
 r2 = {s.function.name: s.r2 for s in splines.suggest(X, 0, 0, 1, library=["abs", "x^2"])}["abs"]
 wrong = wrong.auto_symbolic(X).fit(X, y, optimizer="lm", steps=100)
 verdict = wrong.certificate(X)
-print(f"R^2 of |x| {r2:.3f}; after training: test error {wrong.rmse(X_test, y_test):.2f}, certificate {verdict.largest:.0e}")
+print(
+    f"R^2 of |x| {r2:.3f}; after training: test error {wrong.rmse(X_test, y_test):.2f}, certificate {verdict.largest:.0e}"
+)
 assert 0.8 < r2 < 0.99
 assert wrong.rmse(X_test, y_test) > 0.01 and verdict.largest < 1e-10
 
 # %% [markdown]
-# Read the last line again. The error is terrible and **the certificate is perfect**. It says that the formula is what
-# the network computes, and nothing about whether the network is right. For that there is the test error, and a formula
-# should be quoted with both.
+# Read the last line again. The error is terrible and **the certificate is perfect**. It says that the formula
+# is what the network computes, and nothing about whether the network is right. For that there is the test
+# error, and a formula should be quoted with both.
 #
 # A spline can be had back with `unfix`, and a library without the right function leaves its edges alone:
 
@@ -246,8 +249,9 @@ else:
 # %% [markdown]
 # ## Step 7: splines are formulas, too
 #
-# Nothing forces you to name an edge. A cubic spline is a cubic polynomial on each interval, and its coefficients are
-# rational numbers, since floating-point numbers are. `piecewise` computes them without any rounding:
+# Nothing forces you to name an edge. A cubic spline is a cubic polynomial on each interval, and its
+# coefficients are rational numbers, since floating-point numbers are. `piecewise` computes them without any
+# rounding:
 
 # %%
 coarse = kanref.Model.build([2, 1, 1], intervals=3, base=None, seed=0).fit(X, y, steps=100)
@@ -280,8 +284,9 @@ plt.show()
 print(symbolic.to_c(trained.net, trained.theta, name="kan").split("static void", 1)[1])
 
 # %% [markdown]
-# Save it, compile it with `cc -std=c99 -c kan.c`, call `kan(x, y)`. (kanref's tests do that, and compare to $10^{-12}$.)
-# The NumPy version can be run right here, for the formula and for the spline network it came from:
+# Save it, compile it with `cc -std=c99 -c kan.c`, call `kan(x, y)`. (kanref's tests do that, and compare to
+# $10^{-12}$.) The NumPy version can be run right here, for the formula and for the spline network it came
+# from:
 
 # %%
 for model in (trained, splines):
@@ -296,9 +301,9 @@ print(symbolic.to_latex(reading.expressions))
 # %% [markdown]
 # ## Step 8: the whole pipeline in one call
 #
-# Train, sparsify, prune, drop what can be dropped, name the edges, exchange single names where that validates better,
-# polish, read. `discover` makes every decision of tutorials 07 and 08 by measurement on held-out data, beginning
-# with the dense $[2, 5, 1]$:
+# Train, sparsify, prune, drop what can be dropped, name the edges, exchange single names where that validates
+# better, polish, read. `discover` makes every decision of tutorials 07 and 08 by measurement on held-out
+# data, beginning with the dense $[2, 5, 1]$:
 
 # %%
 found = kanref.discover.discover(kanref.Model.build([2, 5, 1], intervals=3, seed=0), X, y)
@@ -310,7 +315,9 @@ assert found.model.rmse(X_test, y_test) < 1e-9
 assert found.formula.after.largest < 1e-10
 
 # %%
-diagrams = [m.plot(X, names=["$x_1$", "$x_2$"], title=t) for m, t in ((found.splines, "pruned"), (found.model, "named"))]
+diagrams = [
+    m.plot(X, names=["$x_1$", "$x_2$"], title=t) for m, t in ((found.splines, "pruned"), (found.model, "named"))
+]
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained")
 for axis, diagram in zip(axes, diagrams):
     diagram.set_dpi(220)
@@ -323,19 +330,22 @@ plt.show()
 # %% [markdown]
 # ## In practice
 #
-# - `kanref fit table.csv --target y --sparsify --symbolic` does all this for a file, and `kanref demo --symbolic` shows it.
+# - `kanref fit table.csv --target y --sparsify --symbolic` does all this for a file, and `kanref demo
+#   --symbolic` shows it.
 # - Quote a formula with its test error *and* its certificate, and with the range of the data.
 # - An edge that matches many functions equally is not recognised. Get a wider range, or leave it a spline.
-# - With noise there is no jump to $10^{-15}$; the evidence is then a test error at the level of the noise, and stays
-#   weaker. Prefer the cheaper function.
-# - Two formulas can be the same function, $x y = [(x + y)^2 - (x - y)^2]/4$. A network finds the one that its shape has
-#   room for.
+# - With noise there is no jump to $10^{-15}$; the evidence is then a test error at the level of the noise,
+#   and stays weaker. Prefer the cheaper function.
+# - Two formulas can be the same function, $x y = [(x + y)^2 - (x - y)^2]/4$. A network finds the one that its
+#   shape has room for.
 #
 # ## On your own
 #
-# 1. Repeat step 4 with only $[3, 10]$ intervals, or with 100 samples. From which accuracy on does `auto_symbolic` choose
-#    right?
-# 2. Add noise of size 0.1 to `y`. Which edges are still recognised? What does `y=` in `symbolic.suggest` change?
-# 3. Write $\operatorname{sinc}$ as a `Function.from_formula` and find $\operatorname{sinc}(5 x_1) + x_2$ with it.
-# 4. `symbolic.compile_expression` goes the other way, from a formula to a network. Compile `x1*x2`, and look at the
-#    network it makes.
+# 1. Repeat step 4 with only $[3, 10]$ intervals, or with 100 samples. From which accuracy on does
+#    `auto_symbolic` choose right?
+# 2. Add noise of size 0.1 to `y`. Which edges are still recognised? What does `y=` in `symbolic.suggest`
+#    change?
+# 3. Write $\operatorname{sinc}$ as a `Function.from_formula` and find $\operatorname{sinc}(5 x_1) + x_2$ with
+#    it.
+# 4. `symbolic.compile_expression` goes the other way, from a formula to a network. Compile `x1*x2`, and look
+#    at the network it makes.

@@ -22,6 +22,7 @@ SHAPE, INTERVALS = [2, 5, 1], 3
 FORMULA = "exp(x2**2 + sin(pi*x1))"
 PAPER = ("exp(x2**2 + sin(3.1416*x1))", 7.2e-11)  # test RMSE
 SEEDS = tuple(range(10))
+SETTINGS = {"shape": SHAPE, "intervals": INTERVALS, "samples": SAMPLES["regression"], "test": TEST}
 TARGET = replace(SCALING["staircase"], names=("x1", "x2"))
 
 
@@ -34,8 +35,7 @@ def cell(seed):
 def run(folder, progress=None, short=False, jobs=1):
     """All seeds; returns the table. Resumes from hello.json. short: seed 0."""
     stem = os.path.join(folder, "hello-short" if short else "hello")
-    settings = {"shape": SHAPE, "intervals": INTERVALS, "samples": SAMPLES["regression"], "test": TEST}
-    done = cells(f"{stem}.json", settings, list(map(str, SEEDS[:1] if short else SEEDS)), cell, progress, jobs)
+    done = cells(f"{stem}.json", SETTINGS, list(map(str, SEEDS[:1] if short else SEEDS)), cell, progress, jobs)
     draw(done["0"]).savefig(f"{stem}.png", dpi=150)
     return table(done)
 

@@ -5,16 +5,16 @@ the longitudinal translation lambda and the meridional translation mu_r + i mu_i
 table is DeepMind's, ours has six invariants and ten signatures, so that accuracies do not compare to the last per cent;
 theory, the even number nearest to -slope/2, is right for 83.1 % of theirs and 76.2 % of ours.
 
-One hidden node h can be a sum of functions of one variable, as in the paper, or a product of four such sums (a product node of
+One hidden node h can be a sum of functions of one variable, as in the paper, or a product of such sums (a product node of
 KAN 2.0): the slope lambda mu_r/(mu_r^2 + mu_i^2) is a product, which no sum resembles. Both are trained alike:
 
     1. regression of the signature by h alone, Levenberg-Marquardt on 12,000 knots, from the best of six short starts;
     2. the class scores psi_c(h) start as c h/s^2 - c^2/(2 s^2), the ordinal model for errors of variance s^2;
-    3. softmax cross-entropy on all training knots, L-BFGS.
+    3. softmax cross-entropy on all training knots, 600 L-BFGS steps.
 
-Inputs have the mean 0 and deviation 1 of the training knots; degree 3, 3 intervals up to 3.5 deviations, straight beyond; no base
-functions. A fifth of the knots, the same for all, is held out for the accuracies. Beside them: multinomial logistic regression and
-a tanh MLP with one hidden layer and at least as many parameters as the product KAN; both get as many L-BFGS steps.
+Inputs have the mean 0 and deviation 1 of the training knots; splines of degree 3 on 3 intervals up to 3.5 deviations, straight
+beyond; no base functions. A fifth of the knots, the same for all, is held out for the accuracies. Beside them: multinomial
+logistic regression and a tanh MLP with one hidden layer and at least as many parameters as the product, both trained as in 3.
 
 Attribution: the regression of step 1 by a sum of all six inputs, sparsified (lambda = 1e-2), scored backward (KAN 2.0).
 Formulas: regressions of the signature on the three cusp shape numbers with every edge snapped to a function, automatically or
@@ -27,15 +27,13 @@ from functools import partial
 import numpy as np
 
 from kanref import mlp, symbolic
-from kanref.bases import BSpline, identity
+from kanref.bases import BSpline, MinMax
 from kanref.data import knots
 from kanref.initialise import greville
 from kanref.model import Model
-from kanref.network import KAN, Layer, spline_layer
+from kanref.network import KAN, spline_layer
 from kanref.nodes import Nodes
 from kanref.papers.experiment import cells
-from kanref.terms import Linear
-from kanref.weights import Full
 from kanref.words import aligned
 
 SHORTLY = ("vol", "CS", "cusp vol", "λ", "μᵣ", "μᵢ")  # the columns of `knots.GEOMETRIC`
@@ -49,33 +47,62 @@ PAPER = {  # test accuracies in per cent on DeepMind's table; theirs: [17, 1, 14
     "formula [3, 1, 1]": 71.9,
     "formula [3, 2, 1]": 84.0,
 }
-CLASSIFIERS = {  # arity of the hidden node, columns
+CLASSIFIERS = {  # factors of the hidden node, columns
     "sum": (1, slice(None)),
-    "product": (4, slice(None)),
+    "product": (3, slice(None)),
     "sum of three": (1, CUSP),
-    "product of three": (3, CUSP),
+    "product, longer": (3, slice(None)),
 }
+PERCEPTRONS = ("MLP", "MLP, longer")
+MLP_PARAMETERS = 168  # at least as many as the product's
+LONGER = 3  # times as many L-BFGS steps
 FORMULAS = {"formula [3, 1]": [3, 1], "formula [3, 1, 1]": [3, 1, 1], "formula [3, 2, 1]": [3, 2, 1]}
 GUIDED = "formula, guided"
+NAMES = ("lambda", "mu_r", "mu_i")
+CLASSES = np.arange(-8, 11, 2)
+TITLES = {
+    "theory": "slope theory",
+    "logistic": "logistic regression",
+    "MLP": "MLP [6, 10, 10]",
+    "MLP, longer": "the same, thrice the steps",
+    "sum": "KAN [6, 1, 10], a sum",
+    "product": "KAN [6, 1, 10], product of 3 sums",
+    "product, longer": "the same, thrice the steps",
+    "sum of three": "KAN [3, 1, 10], a sum",
+    GUIDED: "formula as the theory's",
+}
+BLUE, GREEN, VERMILLION, GREY = "#0072B2", "#009E73", "#D55E00", "0.6"
 HYPOTHESIS = "L*r/(r**2 + i**2)"  # the form alone: all arguments and summands get numbers of their own
 REACH = 3.5  # deviations that the grids cover
 SPREAD = 0.3  # s of the ordinal start, in units of two
 SEEDS = (0, 1, 2)
-SETTINGS = {"knots": None, "rows": 12000, "starts": 6, "screen": (4000, 25), "regression": 100, "steps": 600, "sparsity": 1e-2}
-SHORT = {**SETTINGS, "knots": 4000, "rows": 1500, "starts": 2, "screen": (500, 10), "regression": 15, "steps": 30}
+SETTINGS = {
+    "count": None,  # of all knots
+    "rows": 12000,  # knots for regressions
+    "starts": 6,
+    "screen": (4000, 25),  # knots and steps of a short start
+    "fitting": 60,  # steps of a regression
+    "steps": 600,
+    "sparsity": 1e-2,
+}
+SHORT = {**SETTINGS, "count": 4000, "rows": 1500, "starts": 2, "screen": (500, 10), "fitting": 15, "steps": 30}
 
 
 # ------------------------------------------------------------------------------------------------------------ the data
 
 
-def data(count=None):
-    """X, signatures and labels of (training, test) knots: a fifth is test; count: of so many knots only."""
+def data(count=None, standard=True):
+    """X, signatures and labels of (training, test) knots: a fifth is test. count: of so many knots only; standard: X with the
+    mean 0 and deviation 1 of the training knots."""
     table = knots.load()
     order = np.random.default_rng(0).permutation(len(table))[:count]
     test, training = np.split(order, [len(order) // 5])
     X = table.X
-    X = (X - X[training].mean(0)) / X[training].std(0)
-    return [(np.ascontiguousarray(X[rows]), table.signature[rows], table.labels[rows]) for rows in (training, test)]
+    if standard:
+        X = (X - X[training].mean(0)) / X[training].std(0)
+    return [
+        (X[rows], table.signature[rows], np.searchsorted(CLASSES, table.signature[rows])) for rows in (training, test)
+    ]
 
 
 def _fit(model, X, y, **options):
@@ -85,83 +112,212 @@ def _fit(model, X, y, **options):
     return model
 
 
+def result(model, training, test):
+    """Parameters and accuracies of a classifier, as JSON types."""
+    (X, _, labels), (X_test, _, labels_test) = training, test
+    return {"parameters": model.net.size, "train": model.score(X, labels), "test": model.score(X_test, labels_test)}
+
+
 # --------------------------------------------------------------------------------------------------- one hidden node
 
 
-def splines(X, outputs, arity=1, low=-REACH, high=REACH):
-    """A layer of B-splines of degree 3 on 3 intervals over the data, at most over [low, high]; one node of so many factors."""
-    basis = BSpline.uniform(X.shape[1], 3, 3, np.maximum(X.min(0), low), np.minimum(X.max(0), high), "linear")
-    nodes = Nodes((arity,)) if arity > 1 else None
-    return spline_layer(X.shape[1], arity * outputs, basis, base=None, nodes=nodes)
+def splines(X, outputs, factors=1, low=-REACH, high=REACH):
+    """A layer of B-splines of degree 3 on 3 intervals over the data, at most over [low, high]; factors: of its product node."""
+    low, high = np.maximum(X.min(0), low), np.minimum(X.max(0), high)
+    basis = BSpline.uniform(X.shape[1], 3, 3, low, high, "linear")
+    nodes = Nodes((factors,)) if factors > 1 else None
+    return spline_layer(X.shape[1], outputs * factors, basis, base=None, nodes=nodes)
 
 
-def regression(X, y, arity, seed, rows, starts, screen, steps):
-    """h: one node, a sum or a product, fitted to half the signature; the best of several short starts goes on."""
-    net, rng = KAN((splines(X, 1, arity),)), np.random.default_rng(seed)
-    few, short = screen
+def hidden(X, y, factors, seed, rows, starts, screen, fitting):
+    """h, fitted to half the signature; the best of several short starts goes on."""
+    net, rng, (few, short) = KAN((splines(X, 1, factors),)), np.random.default_rng(seed), screen
     tried = []
     for _ in range(starts):
         theta = net.init(rng)
-        net.split(theta)["0.spline.W"][...] += (arity > 1) / X.shape[1]  # splines sum to one: factors start around 1
+        net.split(theta)["0.spline.W"][...] += (factors > 1) / X.shape[
+            1
+        ]  # B-splines sum to one: factors start around 1
         model = _fit(Model(net, theta), X[:few], y[:few] / 2, optimizer="lm", steps=short)
         tried.append((model.loss(X[:few], y[:few] / 2), model))
     best = min(tried, key=lambda pair: pair[0])[1]
-    return _fit(best, X[:rows], y[:rows] / 2, optimizer="lm", steps=steps)
+    return _fit(best, X[:rows], y[:rows] / 2, optimizer="lm", steps=fitting)
 
 
-def classifier(h, X, labels, classes, steps):
-    """The network of class scores psi_c(h), started from the ordinal model, trained."""
+def classifier(h, X):
+    """The network of class scores psi_c(h), as the ordinal model has them."""
     values = h.predict(X)[:, None]
     low, high = np.quantile(values, [5e-4, 1 - 5e-4])
-    head = splines(values, len(classes), low=low, high=high)
+    head = splines(values, len(CLASSES), low=low, high=high)
     net = KAN((*h.net.layers, head))
     theta = np.concatenate([h.theta, np.zeros(net.size - h.theta.size)])
-    c = np.asarray(classes) / 2
-    x = greville(head.terms["spline"].basis)[0]  # coefficients of the function x; those of 1 are ones
+    c, x = CLASSES / 2, greville(head.terms["spline"].basis)[0]  # coefficients of the function x; those of 1 are ones
     net.split(theta)["1.spline.W"][:, 0] = (np.outer(c, x) - (c**2 / 2)[:, None]) / SPREAD**2
-    return _fit(Model(net, theta, "classification"), X, labels, steps=steps)
+    return Model(net, theta, "classification")
 
 
-def learn(name, seed, count, rows, starts, screen, steps, limit, sparsity):
-    """One network with one hidden node, and if it is a sum of all inputs its attribution, as JSON types."""
-    arity, columns = CLASSIFIERS[name]
-    (X, y, labels), (X_test, y_test, labels_test) = data(count)
-    X, X_test = np.ascontiguousarray(X[:, columns]), np.ascontiguousarray(X_test[:, columns])
-    h = regression(X, y, arity, seed, rows, starts, screen, steps)
-    model = classifier(h, X, labels, np.arange(-8, 11, 2), limit)
-    result = {
-        "parameters": model.net.size,
-        "rounded": float((knots.nearest_even(2 * h.predict(X_test)) == y_test).mean()),
-        "train": model.score(X, labels),
-        "test": model.score(X_test, labels_test),
-    }
+def one_node(name, seed, count, rows, starts, screen, fitting, steps, sparsity):
+    """A KAN with one hidden node; for the sum of all inputs also its attribution."""
+    factors, columns = CLASSIFIERS[name]
+    training, test = ((np.ascontiguousarray(X[:, columns]), y, labels) for X, y, labels in data(count))
+    X, y, labels = training
+    h = hidden(X, y, factors, seed, rows, starts, screen, fitting)
+    model = _fit(classifier(h, X), X, labels, steps=steps)
+    found = result(model, training, test)
     if name == "sum":
-        sparse = _fit(h, X[:rows], y[:rows] / 2, steps=steps, sparsity={"weight": sparsity, "entropy": 2.0})
-        result["scores"] = sparse.attribute(X[:rows]).nodes[0].round(4).tolist()
+        sparse = _fit(h, X[:rows], y[:rows] / 2, steps=2 * fitting, sparsity={"weight": sparsity, "entropy": 2.0})
+        found["scores"] = sparse.attribute(X[:rows]).nodes[0].round(4).tolist()
     if name == "product" and seed == SEEDS[0]:
-        result["figure"] = scores(model, X)
-    return result
+        found["figure"] = along(model, X)
+    return found
 
 
-def scores(model, X):
-    """The hidden node and the class probabilities as functions of it, for the figure."""
+def along(model, X):
+    """The class probabilities as functions of the hidden node, for the figure."""
     h = model.net.activations(model.theta, X)[1][:, 0]
-    grid = np.linspace(*np.quantile(h, [1e-3, 1 - 1e-3]), 200)
-    f = Model(KAN(model.net.layers[1:]), model.theta[-model.net.layout_size(1) :], "classification")
-    return {"h": grid.round(4).tolist(), "probabilities": f.probabilities(grid[:, None]).round(4).tolist()}
+    grid = np.linspace(*np.quantile(h, [5e-4, 1 - 5e-4]), 200)
+    head = Model(KAN(model.net.layers[1:]), model.theta[model.net.layout["1.spline.W"][0] :], "classification")
+    return {"h": grid.round(4).tolist(), "probabilities": head.probabilities(grid[:, None]).round(4).tolist()}
 
 
-def logistic(count, steps):
-    """Multinomial logistic regression."""
-    (X, _, labels), (X_test, _, labels_test) = data(count)
-    net = KAN((Layer({"linear": Linear(identity, Full((10, X.shape[1], 1)))}, bias=True),))
-    model = _fit(Model(net, np.zeros(net.size), "classification"), X, labels, steps=steps)
-    return {"parameters": net.size, "train": model.score(X, labels), "test": model.score(X_test, labels_test)}
+def others(name, seed, count, steps):
+    """Multinomial logistic regression, or an MLP."""
+    training, test = data(count)
+    X, _, labels = training
+    if name == "logistic":
+        net = mlp.mlp([X.shape[1], len(CLASSES)])
+        theta = np.zeros(net.size)
+    else:
+        P, Q = X.shape[1], len(CLASSES)
+        net = mlp.mlp([P, -(-(MLP_PARAMETERS - Q) // (P + 1 + Q)), Q])
+        theta = mlp.start(net, seed)
+    return result(_fit(Model(net, theta, "classification"), X, labels, steps=steps), training, test)
 
 
-def perceptron(seed, count, steps, parameters):
-    """A tanh MLP with one hidden layer of the least width that has so many parameters."""
-    (X, _, labels), (X_test, _, labels_test) = data(count)
-    net = mlp.mlp([X.shape[1], -(-(parameters - 10) // (X.shape[1] + 11)), 10])
-    model = _fit(Model(net, mlp.start(net, seed), "classification"), X, labels, steps=steps)
-    return {"parameters": net.size, "train": model.score(X, labels), "test": model.score(X_test, labels_test)}
+# ----------------------------------------------------------------------------------------------------------- formulas
+
+
+def formula(name, count, rows, fitting):
+    """A formula of the three cusp shape numbers, and how often the nearest even number is the signature."""
+    (X, y, _), (X_test, y_test, _) = data(count, standard=False)
+    X, X_test = X[:, CUSP], X_test[:, CUSP]
+    X_few, y_few = X[:rows], y[:rows].astype(float)
+    if name == GUIDED:
+        model = hypothesis()
+    else:
+        box = MinMax(X.min(0), X.max(0))
+        model = Model.build(FORMULAS[name], intervals=5, outside="linear", inputs=box, base=None, names=NAMES)
+        model = _fit(model, X_few, y_few, optimizer="lm", steps=fitting).update_grid(X_few)
+        model = _fit(model, X_few, y_few, optimizer="lm", steps=fitting).auto_symbolic(X_few, r2=-np.inf)
+    model = _fit(model, X_few, y_few, optimizer="lm", steps=fitting)
+    right = [float((knots.nearest_even(model.predict(A)) == b).mean()) for A, b in ((X, y), (X_test, y_test))]
+    expression = str(model.formula(digits=3)[0])
+    return {"parameters": model.net.size, "train": right[0], "test": right[1], "formula": expression}
+
+
+def hypothesis():
+    """The network of the theory's form, whose numbers are to be learned."""
+    import sympy
+
+    variables = sympy.symbols(NAMES)
+    form = sympy.sympify(HYPOTHESIS, locals=dict(zip("Lri", variables)))
+    return Model(*symbolic.compile_expression(form, variables), names=NAMES)
+
+
+# ------------------------------------------------------------------------------------------------------------ running
+
+
+def cell(key, **settings):
+    """The result for "name" or "name/seed", as JSON types."""
+    name, _, seed = key.partition("/")
+    if name.endswith("longer"):
+        settings["steps"] *= LONGER
+    if name in CLASSIFIERS:
+        return one_node(name, int(seed), **settings)
+    if name.startswith("formula"):
+        return formula(name, settings["count"], settings["rows"], settings["fitting"])
+    return others(name, int(seed or 0), settings["count"], settings["steps"])
+
+
+def run(folder, progress=None, short=False, jobs=1):
+    """Everything; returns the table. Resumes from knots.json; writes knots.png. short: few knots, steps and networks."""
+    seeds, settings = (SEEDS[:1], SHORT) if short else (SEEDS, SETTINGS)
+    stem = os.path.join(folder, "knots-short" if short else "knots")
+    keys = ["logistic", *(f"{name}/{seed}" for name in ("MLP", "product", "sum") for seed in seeds)]
+    if not short:
+        keys += [
+            GUIDED,
+            *FORMULAS,
+            *(f"{name}/{SEEDS[0]}" for name in ("sum of three", "product, large", "MLP, large")),
+        ]
+    done = cells(f"{stem}.json", settings, keys, partial(cell, **settings), progress, jobs)
+    rows = accuracies(done)
+    draw(done, rows).savefig(f"{stem}.png", dpi=150)
+    return text(done, rows)
+
+
+def accuracies(done):
+    """{what: (parameters, mean test accuracy, best, seeds)}, the theory's first."""
+    table = knots.load()
+    right = float((knots.nearest_even(-table.slope / 2) == table.signature).mean())
+    rows = {"theory": (0, right, right, 1)}
+    for name in dict.fromkeys(key.partition("/")[0] for key in done):
+        group = [found for key, found in done.items() if key.partition("/")[0] == name]
+        tests = [found["test"] for found in group]
+        rows[name] = (group[0]["parameters"], float(np.mean(tests)), max(tests), len(tests))
+    return rows
+
+
+def text(done, rows):
+    """Accuracies beside the paper's, attribution, formulas."""
+    lines = [("held-out accuracy in %", "parameters", "seeds", "mean", "best", "paper, its own table")]
+    for name, (parameters, mean, best, seeds) in rows.items():
+        paper = f"{PAPER[name]:.1f}" if name in PAPER else "-"
+        lines.append(
+            (TITLES.get(name, name), str(parameters), str(seeds), f"{100 * mean:.1f}", f"{100 * best:.1f}", paper)
+        )
+    words = [aligned(lines), "", "attribution, share of the input scores in %"]
+    found = [("seed", *SHORTLY)]
+    for key, cell in done.items():
+        if "scores" in cell:
+            scores = np.array(cell["scores"])
+            found.append((key.partition("/")[2], *(f"{100 * score:.1f}" for score in scores / scores.sum())))
+    words += [aligned(found), ""]
+    return "\n".join(words + [f"{key}: {cell['formula']}" for key, cell in done.items() if "formula" in cell])
+
+
+def draw(done, rows):
+    """Class probabilities along the hidden node; attribution; accuracies, the paper's beside ours."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13.5, 4.3), layout="constrained")
+    nodes, inputs, bars = figure.subplots(1, 3, width_ratios=(1.25, 0.75, 1.2))
+    shown, colours = done[f"product/{SEEDS[0]}"]["figure"], colormaps["plasma"](np.linspace(0, 0.9, len(CLASSES)))
+    for c, colour, p in zip(CLASSES, colours, np.array(shown["probabilities"]).T):
+        nodes.plot(shown["h"], p, color=colour, lw=2)
+        if p.max() > 0.3:
+            nodes.annotate(f"{c:+d}" if c else "0", (shown["h"][p.argmax()], p.max() + 0.02), ha="center", color=colour)
+    nodes.set(xlabel="hidden node h", ylabel="probability of the signature", ylim=(0, 1.12), title="One product node")
+
+    scores = np.array([cell["scores"] for cell in done.values() if "scores" in cell])
+    shares, places = 100 * scores / scores.sum(1, keepdims=True), np.arange(len(SHORTLY))[::-1]
+    inputs.barh(places, shares.mean(0), color=[GREY] * 3 + [BLUE] * 3, height=0.65)
+    for share in shares:
+        inputs.plot(share, places, ".", color="black", ms=4)
+    inputs.set_yticks(places, SHORTLY)
+    inputs.set(xlabel="share of the scores in %", title="Attribution")
+
+    places = np.arange(len(rows))[::-1]
+    ours = [100 * mean for _, mean, _, _ in rows.values()]
+    kinds = [BLUE if name in CLASSIFIERS else GREEN if name.startswith("formula") else GREY for name in rows]
+    bars.barh(places, ours, color=kinds, height=0.65)
+    theirs = [(PAPER[name], place) for name, place in zip(rows, places) if name in PAPER]
+    bars.plot(*zip(*theirs), "D", color=VERMILLION, ms=5)
+    for place, value in zip(places, ours):
+        bars.text(41, place, f"{value:.1f}", va="center", color="white", fontsize=8)
+    bars.set_yticks(places, [TITLES.get(name, name) for name in rows], fontsize=8.5)
+    bars.set(xlim=(40, 90), xlabel="held-out accuracy in %", title="Accuracy (diamonds: the paper's, on its own table)")
+    for axes in (nodes, inputs, bars):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure

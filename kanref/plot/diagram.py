@@ -14,7 +14,8 @@ from matplotlib.textpath import TextPath
 from kanref import arrays as border
 from kanref.edges import Symbolic
 from kanref.plot.places import Places, at_height
-from kanref.plot.style import INK, VERMILLION, checked_names, seen, short, styled
+from kanref.plot.style import INK, VERMILLION, activations, checked_names, seen, short, styled
+from kanref.sparsify.attribution import METHODS, attribute
 from kanref.weights import Masked
 
 POINTS = 61  # of a curve
@@ -46,22 +47,14 @@ def network(model, X, names=None, outputs=None, beta=3.0, scores=None, title=Non
     outputs = checked_names(outputs, "outputs", net.outputs, "y")
     if not (isinstance(beta, Real) and 0 < beta < np.inf):
         raise ValueError(f"beta must be a positive number, but it is {beta!r}")
-    activations = net.activations(theta, X)
-    if not np.isfinite(activations[-1]).all():
-        n = int(np.argmin(np.isfinite(activations[-1]).all(1)))
-        raise ValueError(
-            f"the network's outputs must be finite on X, but those of X[{n}] are {activations[-1][n]}; it lies outside the "
-            "domain of a formula, or numbers overflow"
-        )
+    x_of = activations(model, X)
     if scores is None:
-        from kanref.sparsify import attribute
-
-        scores = attribute(net, theta, X, method=metric)
+        scores = attribute(net, theta, X, border.choice(metric, "metric", METHODS))
     drawn = [alive(layer) for layer in net.layers]
     alphas = _alphas(net, scores, beta)
     places = Places.of(net, drawn)
     canvas = _Canvas(places)
-    for l, x in enumerate(activations[:-1]):
+    for l, x in enumerate(x_of[:-1]):
         canvas.layer(l, net.layers[l], alphas[l], _curves(net, theta, l, x) if places.rows[l].side else None)
     canvas.nodes(net, drawn)
     canvas.words(names, outputs, title)

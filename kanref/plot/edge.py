@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from kanref import arrays as border
 from kanref.bases import BSpline
 from kanref.edges import Symbolic
-from kanref.plot.style import BLUE, GREEN, MAX_KNOTS, ORANGE, VERMILLION, seen, styled
+from kanref.plot.style import BLUE, GREEN, MAX_KNOTS, ORANGE, VERMILLION, activations, seen, styled
 from kanref.terms import Linear
 
 POINTS = 401
@@ -31,7 +31,7 @@ def edge(model, X, l, q, p, name=None):
     l = border.integer(l, "l", 0, len(net.layers) - 1)
     layer = net.layers[l]
     q, p = border.integer(q, "q", 0, layer.sums - 1), border.integer(p, "p", 0, layer.inputs - 1)
-    x = net.activations(theta, X)[l]
+    x = activations(model, X)[l]
     arrays = {key.split(".", 1)[1]: a for key, a in net.split(theta).items() if key.startswith(f"{l}.")}
     basis = next((b for _, b in _live(layer, arrays, q, p) if isinstance(b, BSpline)), None)
     ends = [x[:, p].min(), x[:, p].max()]

@@ -6,7 +6,18 @@ from matplotlib.ticker import MaxNLocator
 
 from kanref import arrays as border
 from kanref.bases import BSpline
-from kanref.plot.style import BLUE, GREY, MAX_KNOTS, MAX_SAMPLES, checked_names, plural, seen, short, styled
+from kanref.plot.style import (
+    BLUE,
+    GREY,
+    MAX_KNOTS,
+    MAX_SAMPLES,
+    activations,
+    checked_names,
+    plural,
+    seen,
+    short,
+    styled,
+)
 
 MAX_SHOWN = 12  # rows and columns of a grid of edges
 WRAP = 6  # columns of edges that all lead to one output
@@ -35,7 +46,7 @@ def edges(model, X, names=None, layer=None, outputs=None, ranges=None):
     ranges = np.tile([-1.0, 1.0], (net.inputs, 1)) if ranges is None else np.asarray(ranges, float)
     if ranges.shape != (net.inputs, 2):
         raise ValueError(f"ranges must have shape ({net.inputs}, 2), but it has shape {ranges.shape}")
-    x_of = net.activations(model.theta, X[:: -(-len(X) // MAX_SAMPLES)])
+    x_of = activations(model, X[:: -(-len(X) // MAX_SAMPLES)])
     parts = [_Panels(model, l, x_of[l], ranges if l == 0 else None) for l in layers]
     wrap = max(WRAP, *(len(part.columns) for part in parts if len(part.rows) > 1), 0)
     columns = max(part.shape(wrap)[1] for part in parts)

@@ -76,6 +76,8 @@ class Film:
 
         if not str(path).endswith(".gif"):
             raise ValueError(f"a film is a GIF, so path must end in .gif, but it is {str(path)!r}")
+        if not seconds > 0:
+            raise ValueError(f"seconds must be a positive number, but it is {seconds!r}")
         writer = PillowWriter(fps=1 / seconds)
         for k, figure in enumerate(self.figures()):
             if k == 0:

@@ -5,6 +5,7 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart.
 
 from functools import wraps
 
+import numpy as np
 from matplotlib import rc_context
 
 from kanref import arrays as border
@@ -76,3 +77,16 @@ def seen(model, X, names=None):
     elif names is not None and len(names) == model.width:
         names = [names[c] for c in model.columns]
     return model.points(X), names
+
+
+def activations(model, X):
+    """Of every level at X (N, n), outputs last; ValueError if the outputs are not finite."""
+    levels = model.net.activations(model.theta, X)
+    finite = np.isfinite(levels[-1]).all(1)
+    if not finite.all():
+        n = int(np.argmin(finite))
+        raise ValueError(
+            f"the network's outputs must be finite on X, but those of X[{n}] are {levels[-1][n]}; it lies outside the "
+            "domain of a formula, or numbers overflow"
+        )
+    return levels
