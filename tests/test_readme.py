@@ -4,9 +4,14 @@ import contextlib
 import io
 import json
 import re
+import shutil
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+from kanref.papers import EXPERIMENTS
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -72,12 +77,36 @@ def block_of_table(after):
     return [[cell.strip() for cell in lines[k].strip("|").split("|")[1:]] for k in (0, 2)]
 
 
+def recorded(name, folder):
+    """What `kanref reproduce NAME` prints from its record in tests/data, where it would resume."""
+    shutil.copy(README.parent / f"tests/data/{name}.json", folder)
+    return import_module(f"kanref.papers.{name}").run(folder, progress=False)
+
+
 def test_the_staircase_in_the_readme_is_the_recorded_one():
     """The record is what `kanref reproduce staircase` wrote: five seeds, at or below the authors' figures in the median."""
     record = json.loads((README.parent / "tests/data/staircase.json").read_text())
-    medians = np.median([np.array(errors)[:, 1] for errors in record["errors"].values()], axis=0)
-    assert len(record["errors"]) == 5 and record["intervals"] == [5, 10, 20, 50, 100]
-    assert (medians <= record["paper"]).all()
+    medians = np.median([np.array(errors)[:, 1] for errors in record["cells"].values()], axis=0)
+    assert len(record["cells"]) == 5 and record["settings"]["intervals"] == [5, 10, 20, 50, 100]
+    assert (medians <= record["settings"]["paper"]).all()
     lines = README.read_text().split("<!-- staircase", 1)[1].splitlines()
     row = next(line for line in lines if line.startswith("| kanref"))
     assert [float(cell) for cell in row.strip("|").split("|")[1:]] == [float(f"{m:.1e}") for m in medians]
+
+
+def experiments():
+    """{name: what the README quotes from its table}."""
+    table = README.read_text().split("<!-- experiments", 1)[1].split("\n\n")[1]
+    rows = [line.strip("|").split("|") for line in table.splitlines()[2:]]
+    return {cells[0].strip(" `"): re.findall(r"`(.*?)`", cells[-1]) for cells in rows}
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_figures_in_the_readme_are_recorded(name, tmp_path):
+    printed = " ".join(recorded(name, tmp_path).split())
+    for figure in experiments()[name]:
+        assert figure in printed, f"{figure!r} is not in what {name} prints"
+
+
+def test_every_experiment_is_in_the_readme():
+    assert set(experiments()) == set(EXPERIMENTS)

@@ -8,8 +8,8 @@ it uses 10000 interior and 800 boundary points; steps, grids and times are not p
 
 Here: 1000 interior and 400 boundary points, uniform random. KAN: degree 5 (the second derivatives of cubic splines are
 only piecewise linear), B-splines alone, 100 L-BFGS steps on 3 intervals, then 40 Levenberg-Marquardt steps on each of
-3, 5, 10, 20 intervals, knots moved to the activations before. MLPs: tanh; four layers of 100 by L-BFGS, and two layers of
-16, small enough for Levenberg-Marquardt, by both. Errors are means over a grid of 101 x 101 points: of (u - u*)^2
+3, 5, 10, 20 intervals, knots moved to the activations before. MLPs: tanh; four layers of 100 by 1000 L-BFGS steps, and two of
+16, small enough for Levenberg-Marquardt, by 200 of each. Errors are means over a grid of 101 x 101 points: of (u - u*)^2
 (L2 squared), and of (u - u*)^2 + |grad(u - u*)|^2 (H1 squared). Times are processor seconds of training.
 """
 
@@ -36,7 +36,7 @@ PLAN = {
     "grids": (3, 5, 10, 20),
     "steps": 40,
     "start": 100,
-    "mlps": {"MLP 4 x 100": ((100,) * 4, 300, 0), "MLP 2 x 16": ((16,) * 2, 200, 200)},  # hidden, L-BFGS, LM steps
+    "mlps": {"MLP 4 x 100": ((100,) * 4, 1000, 0), "MLP 2 x 16": ((16,) * 2, 200, 200)},  # hidden, L-BFGS, LM steps
 }
 SHORT = PLAN | {
     "interior": 400,
