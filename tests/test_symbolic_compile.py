@@ -150,6 +150,14 @@ def test_what_cannot_be_compiled(text, error, message):
         compile_expression(sympy.sympify(text), NAMES)
 
 
+def test_text_is_not_evaluated(tmp_path):
+    text = f"__import__('pathlib').Path({str(tmp_path / 'made')!r}).touch() or x1"
+    for given in (text, [sympy.Symbol("x1"), text]):
+        with pytest.raises(TypeError, match="must be sympy expressions, but one is text; use sympy.sympify on text you trust"):
+            compile_expression(given, NAMES)
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_to_compile():
     with pytest.raises(ValueError, match="expressions and variables must not be empty"):
         compile_expression([], NAMES)

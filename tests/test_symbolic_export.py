@@ -247,7 +247,7 @@ def test_latex_names_are_escaped(name, latex):
 def test_latex_marks_splines():
     net = kan([1, 1])
     assert to_latex(net, net.init(0)) == r"y = \phi_{0 0 0}{\left(x_{1} \right)}"
-    with pytest.raises(ValueError, match="1 edges without a formula"):
+    with pytest.raises(ValueError, match="1 edge without a formula"):
         to_latex(net, net.init(0), missing="refuse")
 
 

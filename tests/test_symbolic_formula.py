@@ -219,7 +219,7 @@ def test_b19_functions_of_ones_own_and_points_outside_the_domain():
 def test_what_has_no_formula():
     own = bases.Pointwise("cube", (lambda x: x**3,) * 4)
     net = KAN((Layer({"base": Linear(own, Full((1, 1, 1)))}),))
-    with pytest.raises(ValueError, match="1 edges without a formula"):
+    with pytest.raises(ValueError, match="1 edge without a formula"):
         formula(net, np.ones(1))
     net = KAN((edges((1, 1), (0, 0, "x"), normalise=own),))
     with pytest.raises(ValueError, match="no formula is known for the input map"):
@@ -284,7 +284,7 @@ def test_formula_with_pieces(outside):
     theta, x = 0.5 * RNG.normal(size=net.size), RNG.uniform(-2, 2, (60, 2))
     expressions = formula(net, theta, missing="piecewise")
     assert difference(expressions, net, theta, x) < 1e-13 * (1 + np.abs(net(theta, x)).max())
-    with pytest.raises(ValueError, match="1 edges without a formula.*to_numpy and to_c export any network"):
+    with pytest.raises(ValueError, match="1 edge without a formula.*to_numpy and to_c export any network"):
         deep = kan([1, 1, 1])
         formula(deep, deep.init(0), missing="piecewise")
 
@@ -311,6 +311,12 @@ def test_a_certificate_measures_what_it_says():
     assert corner.data == 0 and corner.grid == 1  # only the grid sees it
     assert proof.box == ((0, 1), (0, 1)) and proof.samples == 2 and proof.grid_points == 64**2
     assert re.search(r"^y = .*\n.*difference.*\n  1.0e-02 \(relative 5.0e-03\) on 2 samples\n.*4096 points", str(proof))
+
+
+def test_small_outputs_are_not_hidden_by_large_ones():
+    net, theta = compile_expression([sympy.sympify("1e9*x1"), sympy.sympify("1e-3*x1")], ["x1"])
+    proof = certificate([sympy.sympify("1e9*x1"), sympy.Integer(0)], net, theta, np.array([[-1.0], [1.0]]))
+    assert_allclose([proof.data, proof.data_relative, proof.grid_relative], [1e-3, 1, 1])
 
 
 def test_certificate_with_infinite_difference():

@@ -339,8 +339,8 @@ plt.show()
 #
 # In life nobody tells you $u$. But the residual is known, and for this equation it bounds the error. The
 # error $e$ vanishes on the boundary (exactly, since step 5) and satisfies $\Delta e = r$. Multiply by $e$,
-# integrate by parts, and use Poincaré's inequality $\lambda \int e^2 \le \int |\nabla e|^2$, where $\lambda =
-# 2 (\pi/2)^2 = \pi^2/2$ is the lowest eigenvalue of $-\Delta$ on our square:
+# integrate by parts, and use Poincaré's inequality $\lambda \int e^2 \le \int |\nabla e|^2$, where
+# $\lambda = 2 (\pi/2)^2 = \pi^2/2$ is the lowest eigenvalue of $-\Delta$ on our square:
 #
 # $$\lVert \nabla e \rVert^2 = -\int e\, r \le \lVert e \rVert \lVert r \rVert
 #   \quad\Rightarrow\quad \lVert e \rVert \le \frac{\lVert r \rVert}{\lambda}, \qquad
@@ -411,8 +411,8 @@ assert cubic[-1, 3] > 2 * table[-1, 3]
 # ## In practice
 #
 # - The paper trains $[2, 10, 1]$ on 10 000 points inside and 800 on the boundary, with $\alpha = 0.01$, and
-#   reports a mean squared error of $10^{-7}$; ours on 12 intervals is the square of the $L^2$ column. `kanref
-#   reproduce poisson` does it with the paper's shape, beside an MLP.
+#   reports a mean squared error of $10^{-7}$; ours on 12 intervals is the square of the $L^2$ column.
+#   `kanref reproduce poisson` does it with the paper's shape, beside an MLP.
 # - Test the partials with `check.check_objective` before you train, and break them once to see the test fail.
 # - Build boundary conditions in where the domain allows it; else find $\alpha$ by looking at both parts.
 # - Report errors in the norm you need, and the residual between the points.

@@ -91,8 +91,8 @@ assert min((E > 0.02).sum() for E in shares) >= 4  # most edges are busy
 # $$|\Phi|_1 = \sum_{ij} V_{ij}, \qquad
 #   S(\Phi) = -\sum_{ij} p_{ij} \ln p_{ij}, \quad p_{ij} = V_{ij} / |\Phi|_1,$$
 #
-# and the loss becomes $\ell_{\text{data}} + \lambda \big(\mu_1 \sum_l |\Phi_l|_1 + \mu_2 \sum_l
-# S(\Phi_l)\big)$ (eq. 2.20).
+# and the loss becomes
+# $\ell_{\text{data}} + \lambda \big(\mu_1 \sum_l |\Phi_l|_1 + \mu_2 \sum_l S(\Phi_l)\big)$ (eq. 2.20).
 
 
 # %%
@@ -136,8 +136,8 @@ print("edges that count: {:.1f} of 10 and {:.1f} of 5".format(*counting(dense)))
 assert counting(dense)[0] > 6 and counting(dense)[1] > 3
 
 # %% [markdown]
-# **A gradient by hand.** For the edges of the last layer the coefficients act directly. With $\phi = \sum_i
-# c_i B_i$ and $\partial |\phi| / \partial c_i = \operatorname{sign}(\phi)\, B_i$,
+# **A gradient by hand.** For the edges of the last layer the coefficients act directly. With
+# $\phi = \sum_i c_i B_i$ and $\partial |\phi| / \partial c_i = \operatorname{sign}(\phi)\, B_i$,
 #
 # $$\frac{\partial}{\partial V_{ij}} \big(|\Phi|_1 + S\big) = 1 - \frac{\ln p_{ij} + S}{|\Phi|_1}, \qquad
 #   \frac{\partial V_{ij}}{\partial c_k} = \frac1N \sum_n \operatorname{sign} \phi_{ij}(x_n)\, B_k(x_n).$$
@@ -161,7 +161,8 @@ print(f"along a random direction: {gradient @ direction:.6f}, by differences {by
 assert abs(gradient @ direction - by_difference) < 1e-3 * np.linalg.norm(gradient) * np.linalg.norm(direction)
 
 # %% [markdown]
-# The differences agree to a few digits only: $|\phi|$ has a kink wherever an edge changes sign at a sample.
+# Do not expect more digits from the differences: $|\phi|$ has a kink wherever an edge changes sign at a
+# sample, and a step may cross some.
 #
 # **Trap: one name, three penalties.** The code that the paper was made with (pykan 0.0) divides $V$ by the
 # range of the knots, takes logarithms to base 2, and weighs entropy twice; pykan 0.2.8 replaces $|\phi|$ by a

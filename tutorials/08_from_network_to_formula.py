@@ -219,9 +219,7 @@ wrong = splines.fix(X, 0, 0, 1, "abs")
 r2 = {s.function.name: s.r2 for s in splines.suggest(X, 0, 0, 1, library=["abs", "x^2"])}["abs"]
 wrong = wrong.auto_symbolic(X).fit(X, y, optimizer="lm", steps=100)
 verdict = wrong.certificate(X)
-print(
-    f"R^2 of |x| {r2:.3f}; after training: test error {wrong.rmse(X_test, y_test):.2f}, certificate {verdict.largest:.0e}"
-)
+print(f"R^2 of |x| {r2:.3f}; test error {wrong.rmse(X_test, y_test):.2f}, certificate {verdict.largest:.0e}")
 assert 0.8 < r2 < 0.99
 assert wrong.rmse(X_test, y_test) > 0.01 and verdict.largest < 1e-10
 
@@ -330,8 +328,8 @@ plt.show()
 # %% [markdown]
 # ## In practice
 #
-# - `kanref fit table.csv --target y --sparsify --symbolic` does all this for a file, and `kanref demo
-#   --symbolic` shows it.
+# - `kanref fit table.csv --target y --sparsify --symbolic` does all this for a file, and
+#   `kanref demo --symbolic` shows it.
 # - Quote a formula with its test error *and* its certificate, and with the range of the data.
 # - An edge that matches many functions equally is not recognised. Get a wider range, or leave it a spline.
 # - With noise there is no jump to $10^{-15}$; the evidence is then a test error at the level of the noise,

@@ -115,7 +115,7 @@ class _Canvas:
     """A figure whose one set of axes is in inches, and what is drawn there."""
 
     def __init__(self, places):
-        self.places, self.figure = places, Figure()
+        self.places, self.figure = places, Figure(layout="none")
         self.ax = self.figure.add_axes((0, 0, 1, 1))
         self.ax.set_axis_off()
         self.unnamed = set()  # formulas whose name is not in their box

@@ -52,7 +52,7 @@ def edges(model, X, names=None, layer=None, outputs=None, ranges=None):
     columns = max(part.shape(wrap)[1] for part in parts)
     cell = max(CELL, (MIN_WIDTH - LEFT) / columns)
     width, height = LEFT + cell * columns, sum(part.height(wrap) for part in parts)
-    figure, top = Figure(figsize=(width, height)), height
+    figure, top = Figure(figsize=(width, height), layout="none"), height
     for l, part in zip(layers, parts):
         nodes = net.layers[l].nodes
         above = outputs if l == len(net.layers) - 1 and not nodes else None

@@ -29,7 +29,8 @@ LONG = 200  # operations from which only one form is tried
 class Certificate:
     """Formula against network: largest differences over all outputs, on samples and on `grid_points` of their box.
 
-    data, grid: max |f - g|, f the formula, g the network; data_relative, grid_relative: the same over max |g|.
+    data, grid: max |f - g|, f the formula, g the network; data_relative, grid_relative: the same over max |g| of
+    each output, the largest one.
     undefined: points of either kind where the network itself is not finite; they are not compared. Where the formula alone is not
     finite, the difference is infinite.
     """
@@ -146,14 +147,15 @@ def fill(low, high, points):
 
 
 def compare(f, net, theta, x):
-    """max |f - g|, the same over max |g|, and the number of points where g, the network, is not finite."""
+    """max |f - g|, the largest of the outputs' max |f - g| / max |g|, and how often g, the network, is not finite."""
     g = net(theta, x).astype(np.float64)
     defined = np.isfinite(g).all(1)
     if not defined.any():
         raise ValueError("the network is not finite at any of the points; check its functions' domains")
     g, difference = g[defined], np.abs(f(x)[defined] - g[defined])
-    largest = float(np.where(np.isfinite(difference), difference, np.inf).max())
-    return largest, largest / (float(np.abs(g).max()) or 1.0), int((~defined).sum())
+    largest, size = np.where(np.isfinite(difference), difference, np.inf).max(0), np.abs(g).max(0)
+    relative = largest / np.where(size > 0, size, 1)  # of every output, so that large ones do not hide small ones
+    return float(largest.max()), float(relative.max()), int((~defined).sum())
 
 
 # --------------------------------------------------------------------------------------------------- values on samples

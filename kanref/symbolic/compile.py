@@ -37,7 +37,10 @@ def compile_expression(expressions, variables, library=None):
     import sympy
 
     several = isinstance(expressions, list | tuple)
-    expressions = [sympy.sympify(e) for e in (expressions if several else [expressions])]
+    expressions = list(expressions if several else [expressions])
+    if any(isinstance(e, str) for e in expressions):
+        raise TypeError("expressions must be sympy expressions, but one is text; use sympy.sympify on text you trust")
+    expressions = [sympy.sympify(e) for e in expressions]
     variables = symbols(len(variables), variables)
     for e in expressions:
         if not isinstance(e, sympy.Expr):
