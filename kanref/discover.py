@@ -36,7 +36,7 @@ CHEAPER = 5  # times as many steps for L-BFGS, where Levenberg-Marquardt cannot 
 STARTS = 4  # of the network as it is, and of one that lost a node
 FINEST = 40  # intervals
 WORST = 0.02  # share of the held-out samples, those with the largest errors, that does not count
-SLACK = 1.05  # by which factor a simpler network may validate worse
+SLACK = 1.1  # by which factor a simpler network may validate worse
 EQUAL = 1e-5  # share of the spread of the targets below which all errors of splines are alike
 DETOUR = 10  # by which factor more on the way to one that does not
 WEAK = 0.2  # share of the strongest edge's score below which an edge is a candidate to go
@@ -211,7 +211,7 @@ class _Work:
         keep = [np.ones((layer.sums, layer.inputs)) for layer in model.net.layers]
         keep[l][q, p] = 0
         net, theta = masked(model.net, model.theta, edges=keep)
-        return replace(model, net=net, theta=theta).prune(self.data[0], nodes=0, edges=0)
+        return self.mended(replace(model, net=net, theta=theta), model).prune(self.data[0], nodes=0, edges=0)
 
     # --------------------------------------------------------------------------------------------------- formulas
 
@@ -224,14 +224,20 @@ class _Work:
                 if lowest <= self.enough(error) or (k >= TRIES and lowest < np.inf):
                     break
                 found, candidate = self.attempt(self.fixed(model, *place, fit))
-                tried.append((found, len(tried), place, fit, candidate))
+                tried.append((found, len(tried), _told(*place, fit.function), candidate))
                 lowest = min(lowest, found)
             if lowest == np.inf:
-                tried = ", ".join(sorted({fit.function.name for _, _, fit in edges}))
-                raise ValueError(f"library must have a function for every edge, but the network cannot be trained with {tried}")
-            found, _, place, fit, model = min(tried)
+                names = ", ".join(sorted({fit.function.name for _, _, fit in edges}))
+                raise ValueError(
+                    f"library must have a function for every edge, but no network can be trained with {names}"
+                )
+            found, _, what, model = min(tried)
+            self.note(what, model)
+            for simpler in (
+                self.shorter(model) if found < WORTH * error else ()
+            ):  # weak edges show as such when errors are low
+                model = simpler
             error = min(error, found) if found <= self.enough(error) else found
-            self.note(_told(*place, fit.function), model)
         return model
 
     def edges(self, model):
@@ -248,6 +254,21 @@ class _Work:
     def fixed(self, model, l, q, p, fit):
         """The model with that function on an edge."""
         net, theta = symbolic.fix(model.net, model.theta, l, q, p, fit.function, affine=fit.affine)
+        return self.mended(replace(model, net=net, theta=theta), model)
+
+    def mended(self, model, old):
+        """A model of the old shape; its formulas that what arrives now leaves undefined are fitted to what they were."""
+        X, net, theta = model.points(self.data[0]), model.net, model.theta
+        for l, layer in enumerate(net.layers):
+            seen, before = net.activations(theta, X)[l], old.net.activations(old.theta, X)[l]
+            phi, wanted = net.edges(theta, l, seen), old.net.edges(old.theta, l, before)
+            name, places = formulas(layer)
+            for (q, p), e in places.items():
+                if not np.isfinite(phi[:, q, p]).all():
+                    fit = symbolic.fit_affine(
+                        layer.terms[name].formulas[e][2], layer.mapped(seen)[:, p], wanted[:, q, p]
+                    )
+                    net, theta = symbolic.fix(net, theta, l, q, p, fit.function, affine=fit.affine)
         return replace(model, net=net, theta=theta)
 
     def attempt(self, model):

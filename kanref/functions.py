@@ -12,6 +12,7 @@ trained. Optimisers shorten steps that leave the domain.
 
 import math
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from kanref import bases
 REALS = ((-math.inf, math.inf),)
 POSITIVE = ((0.0, math.inf),)
 NOT_ZERO = ((-math.inf, 0.0), (0.0, math.inf))
+CONSTANTS = {"pi": math.pi, "E": math.e}
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +127,20 @@ def power(n):
     """x^n, n x^(n-1), n (n-1) x^(n-2), n (n-1) (n-2) x^(n-3)."""
     factors = [math.prod(n - j for j in range(k)) for k in range(4)]
     return tuple((lambda x, c=c, m=n - k: c * x**m) if c else np.zeros_like for k, c in enumerate(factors))
+
+
+@cache
+def power_of(exponent):
+    """The function x^n that is known by its name alone: n as text, "7/3", "-2.5", "pi" or "E"; None for other text."""
+    above, _, below = exponent.partition("/")
+    try:
+        n = CONSTANTS[exponent] if exponent in CONSTANTS else float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        return None
+    if not math.isfinite(n):
+        return None
+    domain = POSITIVE if not n.is_integer() else REALS if n > 0 else NOT_ZERO
+    return Function(f"x^{exponent}", power(int(n) if n.is_integer() else n), f"x**({exponent})", 4, domain)
 
 
 def _arcsin(sign):

@@ -19,7 +19,7 @@ import numpy as np
 import kanref
 from kanref.bases import BASE_FUNCTIONS, BSpline, Chebyshev, MinMax, Pointwise
 from kanref.edges import Symbolic
-from kanref.functions import LIBRARY, Function
+from kanref.functions import LIBRARY, Function, power_of
 from kanref.network import KAN, Layer
 from kanref.nodes import Nodes
 from kanref.terms import Linear
@@ -35,11 +35,17 @@ class FileError(ValueError):
     """A file that is damaged, foreign, or made by a newer kanref."""
 
 
+def known(kind, name):
+    """kanref's own function of a name, None if there is none."""
+    own = NAMED[kind][1].get(name)
+    return power_of(name[2:]) if own is None and kind == "Function" and name.startswith("x^") else own
+
+
 def encode(part, tensors):
     """A structure as JSON types; its arrays go to `tensors`."""
-    for kind, (named, own) in NAMED.items():
+    for kind, (named, _) in NAMED.items():
         if isinstance(part, named):
-            if own.get(part.name, part) is not part:
+            if known(kind, part.name) not in (None, part):
                 raise ValueError(
                     f"a function of your own is named {part.name!r} as one of kanref's, which readers of the file would "
                     "get instead; give it another name"
@@ -75,9 +81,8 @@ def decode(part, tensors, functions):
         return {key: decode(value, tensors, functions) for key, value in part["map"].items()}
     kind = part["kind"]
     if kind in NAMED:
-        named, own = NAMED[kind]
-        function = functions.get(part["name"], own.get(part["name"]))
-        if not isinstance(function, named):
+        function = functions.get(part["name"], known(kind, part["name"]))
+        if not isinstance(function, NAMED[kind][0]):
             raise FileError(
                 f"the model uses the {'base ' * (kind == 'Pointwise')}function {part['name']!r}, which is not one of "
                 f"kanref's; give it: load(path, functions={{{part['name']!r}: {kind}(...)}})"

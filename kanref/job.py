@@ -13,7 +13,8 @@ parameters stay below the training values. Of all networks, grids and steps the 
 small and noisy tables that is often the plain sum, or a coarse grid. The method is L-BFGS, for large tables Adam with
 minibatches. Knots stay uniform.
 
-With `sparsify` a network with a hidden level is trained with the paper's penalty, pruned, trained again, and kept. With
+With `sparsify` a network with a hidden level is trained with the paper's penalty, pruned, trained again, from the coarse
+grid to finer ones, and kept. With
 `symbolic` the pipeline of `kanref.discover` goes on to a formula in the table's own units, which is kept: the network is
 then what the formula says, so that predictions and formula agree to rounding.
 """
@@ -53,6 +54,12 @@ BATCH = 256
 STEPS = {"lbfgs": 500, "lm": 50}  # on every grid
 PATIENCE = {"lbfgs": 50, "lm": 10}
 PASSES, RATE = 20, 1e-2  # of Adam: passes through the training rows on every grid, the rate falling to a hundredth
+FORMULA = {  # files, and what they are
+    "formula.txt": "the formula and its certificate",
+    "formula.tex": "the same in LaTeX",
+    "formula.py": "the network as a function for NumPy alone",
+    "formula.c": "the same in C99",
+}
 FIGURES = {"rmse": "RMSE", "mae": "MAE", "r2": "R2", "accuracy": "accuracy", "cross_entropy": "cross-entropy"}
 
 
@@ -242,7 +249,7 @@ def train(
                 in_units = own_units(found.model, prepared.schema)
                 formula = in_units.read(_units(prepared.schema)[0](prepared.part("train")[0]))
             else:
-                extra = {"sparse": _sparsified(prepared, start, sparsify, settings, progress)}
+                extra = {"sparse": _sparsified(prepared, start, sparsify, intervals, settings, progress)}
                 interrupted = extra["sparse"].history.interrupted
         except KeyboardInterrupt:  # what was trained before is kept
             interrupted, extra, formula = True, {}, None
@@ -265,22 +272,25 @@ def train(
 
 
 def _sparse_start(prepared, hidden, degree):
-    """A network with a hidden level to be thinned, on the coarsest grid."""
-    level = hidden or (_hidden_levels(prepared, None, degree)[-1] or (1,))
+    """The network to be thinned, on the coarsest grid; with a hidden level unless `hidden` says none."""
+    level = (_hidden_levels(prepared, None, degree)[-1] or (1,)) if hidden is None else hidden
     widths = [prepared.inputs, *level, prepared.outputs]
     options = {"intervals": INTERVALS[0], "degree": degree, "outside": "linear", "names": prepared.schema.feature_names}
     return Model.build(widths, task=prepared.task, seed=prepared.seed, **options)
 
 
-def _sparsified(prepared, model, weight, settings, progress):
-    """Trained with the penalty, pruned, trained without it. Ctrl-C before the pruning raises KeyboardInterrupt."""
+def _sparsified(prepared, model, weight, intervals, settings, progress):
+    """Trained with the penalty, pruned, trained without it coarse to fine. Ctrl-C before the pruning raises
+    KeyboardInterrupt."""
     held_out, train = prepared.part("validation"), prepared.part("train")
     options = {"validation": held_out, **settings}
     sparse = model.fit(*train, sparsity=weight, progress="sparse" if progress else False, **options)
     if sparse.history.interrupted:
         raise KeyboardInterrupt
     pruned = sparse.prune(train[0], inputs=0)
-    fitted = pruned.fit(*train, progress="pruned" if progress else False, **options)
+    coarse, degree = INTERVALS[0], model.net.layers[0].terms["spline"].basis.degree
+    grids = intervals or [G for G in _grids(prepared, pruned.net.widths, degree) if G >= coarse] or [coarse]
+    fitted = pruned.fit(*train, intervals=grids, progress="pruned" if progress else False, **options)
     return replace(fitted, report=pruned.report)
 
 
@@ -400,7 +410,9 @@ def _outputs(model, X):
 
 def figures(schema, y, f):
     """RMSE, MAE and R2 in the target's own units from standardised values; or accuracy and cross-entropy from
-    probabilities f (N, classes). R2 is None where y is constant."""
+    probabilities f (N, classes). R2 is None where y is constant, all is None where a formula has no value."""
+    if not np.isfinite(f).all():
+        return dict.fromkeys(("rmse", "mae", "r2") if schema.task == "regression" else ("accuracy", "cross_entropy"))
     if schema.task == "regression":
         e, spread = f - y, np.var(y)
         return {
@@ -460,6 +472,9 @@ def predict_table(model, table):
         return Predicted({**lines, **_numbered(model, _numeric(model, table))}, [])
     data = schema.encode(table, labelled=False)
     f, notes, metrics = _outputs(model, data.X), list(map(str, data.report)), None
+    if (bad := ~np.isfinite(f.reshape(len(f), -1)).all(1)).any():
+        first = table.lines[bad.argmax()]
+        notes.append(f"the formula has no value in {bad.sum()} of {len(f)} rows, the first of them in line {first}")
     if schema.target in table.names:
         try:
             whole = schema.encode(table)
@@ -479,7 +494,7 @@ def _numbered(model, X):
 
 def _numeric(model, table):
     """A table as it stands, for a model that knows nothing of tables."""
-    n = model.net.inputs
+    n = model.width
     if len(table.names) != n:
         raise TableError(
             f"the model was not made by `kanref fit` and knows no column names, so the table must have exactly its {n} "
@@ -583,7 +598,8 @@ def meaning(prepared):
 def write_results(fitted, folder):
     """Write model, figures and predictions of a job into a folder, made if need be. Returns {path: what it is}.
 
-    Every file appears whole or not at all; files of the same names are replaced.
+    Every file appears whole or not at all; files of the same names are replaced, and those of an earlier job's formula
+    and diagram, if this one has none, removed.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -600,6 +616,8 @@ def write_results(fitted, folder):
     written = _write_formula(fitted, folder) if fitted.formula is not None else {}
     if "network" in drawn:
         written[folder / "network.png"] = "the network with the curves of its edges"
+    for path in {folder / name for name in (*FORMULA, "network.png")} - written.keys():
+        path.unlink(missing_ok=True)  # of an earlier job, about another network
     return {
         folder / "model.safetensors": "the network, for kanref predict and kanref.load",
         folder / "metrics.json": "all figures and settings",
@@ -616,15 +634,15 @@ def write_results(fitted, folder):
 def _write_formula(fitted, folder):
     """The formula in words, in LaTeX, in Python and in C."""
     net, theta, names = fitted.in_units.net, fitted.in_units.theta, fitted.in_units.input_names
-    texts = {
-        "formula.txt": (f"{fitted.formula}\n{meaning(fitted.prepared)}\n", "the formula and its certificate"),
-        "formula.tex": (to_latex(fitted.formula.expressions, names) + "\n", "the same in LaTeX"),
-        "formula.py": (to_numpy(net, theta, names), "the network as a function for NumPy alone"),
-        "formula.c": (to_c(net, theta, "kan"), "the same in C99"),
-    }
-    for name, (text, _) in texts.items():
+    texts = (
+        f"{fitted.formula}\n{meaning(fitted.prepared)}\n",
+        to_latex(fitted.formula.expressions) + "\n",
+        to_numpy(net, theta, names),
+        to_c(net, theta, "kan"),
+    )
+    for name, text in zip(FORMULA, texts):
         write_atomically(folder / name, text.encode())
-    return {folder / name: what for name, (_, what) in texts.items()}
+    return {folder / name: what for name, what in FORMULA.items()}
 
 
 def _draw(fitted):

@@ -158,6 +158,8 @@ def test_the_report_tells_the_choices(results):
         "steps": 12,
         "patience": 50,
         "batch": None,
+        "sparsify": None,
+        "symbolic": False,
     }
     assert told["rows"] == {"table": 160, "train": 110, "validation": 24, "test": 23}
     assert list(told["dropped"]) == ["id"] and told["kanref"] == kanref.__version__
@@ -485,7 +487,8 @@ def test_large_tables_are_learnt_in_minibatches(tmp_path, monkeypatch):
     X = rng.uniform(-1, 1, (900, 2))
     prepared = job.prepare(table_of(tmp_path, X, X[:, 0] * X[:, 1]), "y")
     fitted = job.train(prepared, hidden=(3,), intervals=(3,))
-    assert fitted.settings == {"degree": 3, "optimizer": "adam", "steps": 40, "patience": None, "batch": 256}
+    chosen = {"degree": 3, "optimizer": "adam", "steps": 40, "patience": None, "batch": 256}
+    assert fitted.settings == {**chosen, "sparsify": None, "symbolic": False}
     assert job.train(prepared, hidden=(), intervals=(3,), steps=1, optimizer="lbfgs").settings["batch"] is None
     fitted = job.train(prepared, hidden=(3,), intervals=(3,), steps=800)
     test = {name: part["test"]["rmse"] for name, part in fitted.metrics.items()}

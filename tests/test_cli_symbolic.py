@@ -3,15 +3,18 @@
 import csv
 import json
 import runpy
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import sympy
 from numpy.testing import assert_allclose
 
 import kanref
-from kanref import cli
+from kanref import cli, job
 from kanref.model import Model
-from kanref.tables import write_csv
+from kanref.symbolic import compile_expression
+from kanref.tables import read_csv, write_csv
 
 FORMULA = {"formula.txt", "formula.tex", "formula.py", "formula.c", "network.png"}
 
@@ -84,6 +87,27 @@ def test_sparse_training_drops_inputs_that_do_not_matter(noisy):
     model = kanref.load(out / "model.safetensors")
     assert model.width == len(report["features"]) and model.net.size < 200
     assert "does not matter: idle" in (out / "summary.txt").read_text()
+    assert report["metrics"]["sparse"]["test"]["rmse"] < 0.15  # the noise is 0.1; three intervals alone give 0.16
+
+
+def test_files_of_an_earlier_formula_do_not_stay_beside_another_network(noisy):
+    out = noisy / "again"
+    out.mkdir()
+    for name in (*FORMULA, "notes.txt"):
+        (out / name).write_text("of another network")
+    options = ["--target", "z", "--hidden", "0", "--steps", "3", "--quiet", "--overwrite", "--out", str(out)]
+    assert cli.main(["fit", str(noisy / "noisy.csv"), *options]) == 0
+    assert not FORMULA & {path.name for path in out.iterdir()} and (out / "notes.txt").exists()
+
+
+def test_no_hidden_nodes_are_none(noisy):
+    """A sum of functions of one variable goes to a formula as it is."""
+    out = noisy / "plain"
+    options = ["--target", "z", "--symbolic", "--hidden", "0", "--quiet", "--out", str(out)]
+    assert cli.main(["fit", str(noisy / "noisy.csv"), *options]) == 0
+    model = kanref.load(out / "model.safetensors")
+    assert len(model.net.layers) == 1
+    assert json.loads((out / "metrics.json").read_text())["metrics"]["formula"]["test"]["rmse"] < 0.15
 
 
 @pytest.mark.parametrize("option", ["--sparsify", "--symbolic"])
@@ -118,3 +142,27 @@ def test_it_is_said_what_y_is(noisy, capsys):
     assert cli.main(["fit", str(noisy / "labels.csv"), *options]) == 0
     told = "y is the logarithm of the odds that answer is yes, sir"
     assert told in capsys.readouterr().out and told in (noisy / "labels/formula.txt").read_text()
+
+
+def test_rows_where_the_formula_has_no_value_are_told(noisy, tmp_path, capsys):
+    fitted = job.fit_table(read_csv(noisy / "noisy.csv"), "z", hidden=(), steps=2)
+    x = sympy.symbols(f"x1:{fitted.model.width + 1}")
+    net, theta = compile_expression(sympy.sqrt(x[0] + 2) + x[1], x)
+    replace(fitted.model, net=net, theta=theta).save(tmp_path / "m")
+    for z, told in ((4.0, "RMSE -, MAE -, R2 -"), ("", "the formula has no value in 1 of 3 rows, the first of them in line 3")):
+        write_csv(tmp_path / "new.csv", ["size (m)", "idle", "kind", "z"], [[5, -900, 9], [0] * 3, ["p"] * 3, [z, 5.0, 6.0]])
+        assert cli.main(["predict", str(tmp_path / "m"), str(tmp_path / "new.csv")]) == 0
+        done = capsys.readouterr()
+        assert [line.split(",")[1] == "nan" for line in done.out.splitlines()[1:]] == [False, True, False]
+        assert "no value in 1 of 3 rows, the first of them in line 3" in done.err and told in done.err
+
+
+def test_a_pruned_model_without_a_schema_takes_all_columns(tmp_path, capsys):
+    X = np.random.default_rng(0).uniform(-1, 1, (100, 3))
+    model = Model.build([3, 1, 1], intervals=3).fit(X, np.exp(X[:, 0] + X[:, 2]), steps=30).prune(X, keep_inputs=2)
+    model.save(tmp_path / "m")
+    assert model.net.inputs == 2
+    write_csv(tmp_path / "x.csv", ["a", "b", "c"], list(X.T))
+    assert cli.main(["predict", str(tmp_path / "m"), str(tmp_path / "x.csv")]) == 0
+    told = [float(line.split(",")[1]) for line in capsys.readouterr().out.splitlines()[1:]]
+    assert_allclose(told, model.predict(X), rtol=1e-12)

@@ -8,7 +8,7 @@ import pytest
 import sympy
 from numpy.testing import assert_allclose, assert_array_equal
 
-from kanref.functions import LIBRARY, NOT_ZERO, REALS, Function
+from kanref.functions import LIBRARY, NOT_ZERO, REALS, Function, power_of
 
 PYKAN = {  # pykan 0.2.8, kan/utils.py: names and complexities
     **{"x": 1, "x^2": 2, "x^3": 3, "x^4": 3, "x^5": 3, "1/x": 2, "1/x^2": 2, "1/x^3": 3, "1/x^4": 4, "1/x^5": 5},
@@ -97,6 +97,24 @@ def test_functions_of_ones_own():
     assert ramp.domain == REALS
     secant = Function.from_formula("secant", "1/cos(x)", domain=((-math.pi / 2, math.pi / 2),), period=math.pi)
     assert_array_equal(secant.pieces([0.0, 3.0, 6.0]), LIBRARY["tan"].pieces([0.0, 3.0, 6.0]))
+
+
+def test_powers_by_name():
+    u = np.array([-2.0, 0.0, 2.0])
+    for text, values in {
+        "7": [-128, 0, 128],
+        "-6": [1 / 64, np.nan, 1 / 64],
+        "-7/3": [np.nan, np.nan, 2 ** (-7 / 3)],
+        "0.5": [np.nan, 0, 2**0.5],
+        "pi": [np.nan, 0, 2**math.pi],
+        "E": [np.nan, 0, 2**math.e],
+    }.items():
+        f = power_of(text)
+        assert_allclose(f(u), values, rtol=1e-15)
+        assert f is power_of(text) and f.name == f"x^{text}"
+        assert_allclose(float(f.sympy(sympy.Integer(2))), values[2], rtol=1e-14)
+    for text in ("", "y", "1/0", "inf", "nan", "1/2/3", "__import__('os')", "1e999", "2**3"):
+        assert power_of(text) is None
 
 
 def test_what_is_no_function_is_refused():

@@ -1,6 +1,7 @@
 """The face on the way from a network to a formula: sparse training, pruning, symbolic edges, files; and the ledger's rows."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from kanref.edges import Symbolic
 from kanref.functions import LIBRARY, Function
 from kanref.model import Model
 from kanref.network import KAN, Layer, kan
+from kanref.symbolic import compile_expression
 
 RNG = np.random.default_rng(4)
 X = RNG.uniform(-1, 1, (500, 3))
@@ -212,11 +214,25 @@ def test_functions_of_your_own_are_given_again_when_a_file_is_read(tmp_path):
     assert_allclose(again.predict(x), 3 / (1 + (2 * x[:, 0] + 0.1) ** 2) - 1, rtol=1e-14)
 
 
-def test_a_function_that_takes_the_name_of_another(tmp_path):
-    fake = Function.from_formula("sin", "x**2")
+@pytest.mark.parametrize("name", ["sin", "x^5/3", "x^2.5"])
+def test_a_function_that_takes_the_name_of_another(tmp_path, name):
+    fake = Function.from_formula(name, "x**2")
     model = Model(KAN((Layer({"symbolic": Symbolic((1, 1), ((0, 0, fake),))}),)), np.ones(4))
-    with pytest.raises(ValueError, match="named 'sin' as one of kanref's"):
+    with pytest.raises(ValueError, match=f"named '{re.escape(name)}' as one of kanref's"):
         model.save(tmp_path / "fake.safetensors")
+
+
+def test_compiled_powers_need_not_be_given_again(tmp_path):
+    x = sympy.symbols("x1:4")
+    expression = x[0] ** 7 + x[0] ** sympy.Rational(-7, 3) + x[1] ** -6 + x[1] ** 0.1234567890123456 + x[2] ** sympy.pi
+    model = Model(*compile_expression(expression + x[2] ** sympy.sqrt(2), x))
+    model.save(tmp_path / "m")
+    again = Model.load(tmp_path / "m")
+    Z = np.random.default_rng(0).uniform(0.1, 2, (30, 3))
+    assert_array_equal(again.predict(Z), model.predict(Z))
+    assert again.formula() == model.formula() and again.certificate(Z).largest < 1e-14
+    names = {f.name for layer in again.net.layers for _, _, f in layer.terms["symbolic"].formulas}
+    assert {"x^-7/3", "x^7", "x^0.1234567890123456", "x^pi"} < names
 
 
 # ---------------------------------------------------------------------------------------------------------- the ledger

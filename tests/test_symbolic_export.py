@@ -182,8 +182,13 @@ def test_names_in_code():
     for name in ("2kan", "a-b", "", "class"):
         with pytest.raises(ValueError, match="name must be an identifier, as kan or my_model2, but it is "):
             to_numpy(net, net.init(0), name=name)
-    with pytest.raises(ValueError, match="name must not be a keyword of C, but it is 'double'"):
+    with pytest.raises(ValueError, match="name must not be a keyword of C or a name of math.h, but it is 'double'"):
         to_c(net, net.init(0), name="double")
+    with pytest.raises(ValueError, match="a name of math.h, but it is 'exp'"):
+        to_c(net, net.init(0), name="exp")
+    for name in ("np", "splines", "f_silu", "KNOTS1_0", "float"):
+        with pytest.raises(ValueError, match=f"name must not be one that the code uses itself, but it is '{name}'; give"):
+            to_numpy(net, net.init(0), name=name)
 
 
 def test_generated_numpy_checks_its_columns():

@@ -487,6 +487,8 @@ def test_targets_need_the_samples_rows():
         rounded(formula(net, theta), net, theta, np.ones((3, 1)), y=np.ones((2, 1)))
     with pytest.raises(ValueError, match="digits must be from 1 to 15, but it is 0"):
         rounded(formula(net, theta), net, theta, np.ones((3, 1)), digits=0)
+    with pytest.raises(ValueError, match="tolerance must be at least 0, but it is -1"):
+        rounded(formula(net, theta), net, theta, np.ones((3, 1)), tolerance=-1)
 
 
 def test_a_pointwise_constant_layer():

@@ -171,6 +171,9 @@ def test_wrong_questions_are_answered_with_what_to_do():
         suggest(net, theta, X, 0, 0, 0, library="sin")
     with pytest.raises(ValueError, match="library must hold at least one function.*None is all of LIBRARY"):
         auto(net, theta, X, library=[])
+    for ask in (lambda x: suggest(net, theta, x, 0, 0, 0), lambda x: auto(net, theta, x)):
+        with pytest.raises(ValueError, match="x has only one sample, through which every function passes; give the training"):
+            ask(X[:1])
     with pytest.raises(ValueError, match="rule must be one of 'kanref', 'pykan-0.2.8'"):
         auto(net, theta, X, rule="pykan")
     with pytest.raises(ValueError, match="simplicity must be from 0 .* to 1 .*but it is 80"):

@@ -41,7 +41,7 @@ HYPOTHESES = {  # the form alone: every product, argument and summand gets numbe
 LEADING = {"mosaic": "1", "GAAM": "E*alpha", "MAAM": "E"}  # the summand that is scaled to one, in size
 SEEDS = (0, 1, 2)
 SETTINGS = {"systems": (800, 200), "each": (10, 20), "steps": (50, 250), "sparsity": 3e-3, "formula_steps": 200}
-SHORT = {**SETTINGS, "systems": (60, 20), "steps": (20, 40), "formula_steps": 30}
+SHORT = {**SETTINGS, "systems": (40, 20), "steps": (15, 30), "formula_steps": 30}
 SLICE = {"mosaic": {}, "GAAM": {"alpha": 0.5}, "MAAM": {"p": 1.0}}  # parameters that the figure keeps fixed
 GRID = 80  # points of the figure's decision contour in each direction
 
@@ -121,7 +121,8 @@ def reading(chain, model):
             rest, factor = sympy.Abs(sympy.expand(abs(factor) * rest.args[0])), sympy.sign(factor)
         summands.append(factor * rest)
     expression = sympy.Add(*summands)
-    return str(expression.xreplace({f: sympy.Float(f"{float(f):.3f}") for f in expression.atoms(sympy.Float)}))
+    short = {f: sympy.Float(f"{float(f):.3f}") for f in expression.atoms(sympy.Float)}
+    return str(expression.xreplace({f: sympy.Integer(g) if abs(g) == 1 else g for f, g in short.items()}))
 
 
 # --------------------------------------------------------------------------------------------------------- the figure

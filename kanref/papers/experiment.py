@@ -18,20 +18,27 @@ def cells(path, settings, keys, compute, progress=None, jobs=1):
     settings: JSON types that identify the experiment; a record of other settings is started anew. keys: texts. compute: a
     function of a module (or a `functools.partial` of one) that returns JSON types. progress: show a bar, by default if
     the terminal is one. jobs: processes, each with one thread. The file is written after every cell, atomically, so that Ctrl-C
-    (KeyboardInterrupt) loses unfinished cells only.
+    (KeyboardInterrupt) loses unfinished cells only. Raises ValueError if `path` is a file that was not written here.
     """
     settings = json.loads(json.dumps(settings))
-    done = {}
-    if os.path.exists(path):
-        with open(path) as file:
-            record = json.load(file)
-        done = record["cells"] if record.get("settings") == settings else {}
+    done = _done(path, settings) if os.path.exists(path) else {}
     missing = [key for key in keys if key not in done]
     for key, result in _bar(_results(missing, compute, jobs), len(missing), os.path.basename(path), progress):
         done[key] = result
         record = {"settings": settings, "cells": done}
         write_atomically(path, json.dumps(record, indent=1).encode())
     return {key: done[key] for key in keys}
+
+
+def _done(path, settings):
+    """The cells that a file has already."""
+    try:
+        with open(path) as file:
+            record = json.load(file)
+        own, done = record["settings"], record["cells"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{path} is no record of an experiment; choose another folder, or remove it") from None
+    return done if own == settings else {}
 
 
 def _results(keys, compute, jobs):

@@ -8,13 +8,15 @@ theory, the even number nearest to -slope/2, is right for 83.1 % of theirs and 7
 One hidden node h can be a sum of functions of one variable, as in the paper, or a product of such sums (a product node of
 KAN 2.0): the slope lambda mu_r/(mu_r^2 + mu_i^2) is a product, which no sum resembles. Both are trained alike:
 
-    1. regression of the signature by h alone, Levenberg-Marquardt on 12,000 knots, from the best of six short starts;
-    2. the class scores psi_c(h) start as c h/s^2 - c^2/(2 s^2), the ordinal model for errors of variance s^2;
+    1. regression of the signature by g(h), Levenberg-Marquardt on 16,000 knots, from the best of six short starts;
+    2. the class scores psi_c(h) start as c g(h)/s^2 - c^2/(2 s^2), the ordinal model for errors of variance s^2;
     3. softmax cross-entropy on all training knots, 600 L-BFGS steps.
 
-Inputs have the mean 0 and deviation 1 of the training knots; splines of degree 3 on 3 intervals up to 3.5 deviations, straight
-beyond; no base functions. A fifth of the knots, the same for all, is held out for the accuracies. Beside them: multinomial
-logistic regression and a tanh MLP with one hidden layer and at least as many parameters as the product, both trained as in 3.
+Inputs have the mean 0 and deviation 1 of the training knots; splines reach over 3.5 deviations and go on straight beyond; no
+base functions. The sum has degree 3 and 3 intervals, as in the paper. Of products of three sums there are two: quadratic
+polynomials (degree 2, one interval, 84 parameters), and degree 3 on 3 intervals (168). A fifth of the knots, the same for
+all, is held out for the accuracies. Beside them: multinomial logistic regression, and tanh MLPs with one hidden layer of the
+least width that has as many parameters as each product (95, 180), both trained as in 3. "Longer" is thrice the steps.
 
 Attribution: the regression of step 1 by a sum of all six inputs, sparsified (lambda = 1e-2), scored backward (KAN 2.0).
 Formulas: regressions of the signature on the three cusp shape numbers with every edge snapped to a function, automatically or
@@ -47,14 +49,18 @@ PAPER = {  # test accuracies in per cent on DeepMind's table; theirs: [17, 1, 14
     "formula [3, 1, 1]": 71.9,
     "formula [3, 2, 1]": 84.0,
 }
-CLASSIFIERS = {  # factors of the hidden node, columns
-    "sum": (1, slice(None)),
-    "product": (3, slice(None)),
-    "sum of three": (1, CUSP),
-    "product, longer": (3, slice(None)),
+CLASSIFIERS = {  # factors of the hidden node, degree and intervals of the splines, columns
+    "sum": (1, 3, 3, slice(None)),
+    "small product": (3, 2, 1, slice(None)),
+    "product": (3, 3, 3, slice(None)),
+    "product, longer": (3, 3, 3, slice(None)),
+    "sum of three": (1, 3, 3, CUSP),
 }
-PERCEPTRONS = ("MLP", "MLP, longer")
-MLP_PARAMETERS = 168  # at least as many as the product's
+PERCEPTRONS = {
+    "small MLP": 84,
+    "MLP": 168,
+    "MLP, longer": 168,
+}  # at least the parameters of the product of the same size
 LONGER = 3  # times as many L-BFGS steps
 FORMULAS = {"formula [3, 1]": [3, 1], "formula [3, 1, 1]": [3, 1, 1], "formula [3, 2, 1]": [3, 2, 1]}
 GUIDED = "formula, guided"
@@ -63,14 +69,17 @@ CLASSES = np.arange(-8, 11, 2)
 TITLES = {
     "theory": "slope theory",
     "logistic": "logistic regression",
+    "small MLP": "MLP [6, 5, 10]",
     "MLP": "MLP [6, 10, 10]",
-    "MLP, longer": "the same, thrice the steps",
-    "sum": "KAN [6, 1, 10], a sum",
-    "product": "KAN [6, 1, 10], product of 3 sums",
-    "product, longer": "the same, thrice the steps",
-    "sum of three": "KAN [3, 1, 10], a sum",
+    "MLP, longer": "MLP [6, 10, 10], longer",
+    "sum": "KAN [6, 1, 10]: sum",
+    "small product": "KAN [6, 1, 10]: product, quadratic",
+    "product": "KAN [6, 1, 10]: product",
+    "product, longer": "KAN [6, 1, 10]: product, longer",
+    "sum of three": "KAN [3, 1, 10]: sum",
     GUIDED: "formula as the theory's",
 }
+NETWORKS = ("small product", "small MLP", "product", "MLP", "sum")  # with every seed
 BLUE, GREEN, VERMILLION, GREY = "#0072B2", "#009E73", "#D55E00", "0.6"
 HYPOTHESIS = "L*r/(r**2 + i**2)"  # the form alone: all arguments and summands get numbers of their own
 REACH = 3.5  # deviations that the grids cover
@@ -78,10 +87,10 @@ SPREAD = 0.3  # s of the ordinal start, in units of two
 SEEDS = (0, 1, 2)
 SETTINGS = {
     "count": None,  # of all knots
-    "rows": 12000,  # knots for regressions
+    "rows": 16000,  # knots for regressions
     "starts": 6,
     "screen": (4000, 25),  # knots and steps of a short start
-    "fitting": 60,  # steps of a regression
+    "fitting": 50,  # steps of a regression
     "steps": 600,
     "sparsity": 1e-2,
 }
@@ -121,51 +130,54 @@ def result(model, training, test):
 # --------------------------------------------------------------------------------------------------- one hidden node
 
 
-def splines(X, outputs, factors=1, low=-REACH, high=REACH):
-    """A layer of B-splines of degree 3 on 3 intervals over the data, at most over [low, high]; factors: of its product node."""
+def splines(X, outputs, factors, degree, intervals, low=-REACH, high=REACH):
+    """A layer of B-splines over the data, at most over [low, high]; factors: of its product node, 1 for a sum."""
     low, high = np.maximum(X.min(0), low), np.minimum(X.max(0), high)
-    basis = BSpline.uniform(X.shape[1], 3, 3, low, high, "linear")
+    basis = BSpline.uniform(X.shape[1], intervals, degree, low, high, "linear")
     nodes = Nodes((factors,)) if factors > 1 else None
     return spline_layer(X.shape[1], outputs * factors, basis, base=None, nodes=nodes)
 
 
-def hidden(X, y, factors, seed, rows, starts, screen, fitting):
-    """h, fitted to half the signature; the best of several short starts goes on."""
-    net, rng, (few, short) = KAN((splines(X, 1, factors),)), np.random.default_rng(seed), screen
+def regression(X, y, factors, degree, intervals, seed, rows, starts, screen, fitting):
+    """The network g(h) of one hidden node h, fitted to half the signature: h alone from several short starts, then both."""
+    net, rng, (few, short) = KAN((splines(X, 1, factors, degree, intervals),)), np.random.default_rng(seed), screen
+    around = (factors > 1) / X.shape[1]  # B-splines sum to one: factors start around 1
     tried = []
     for _ in range(starts):
-        theta = net.init(rng)
-        net.split(theta)["0.spline.W"][...] += (factors > 1) / X.shape[
-            1
-        ]  # B-splines sum to one: factors start around 1
-        model = _fit(Model(net, theta), X[:few], y[:few] / 2, optimizer="lm", steps=short)
+        model = Model(net, net.init(rng) + around)
+        model = _fit(model, X[:few], y[:few] / 2, optimizer="lm", steps=short)
         tried.append((model.loss(X[:few], y[:few] / 2), model))
-    best = min(tried, key=lambda pair: pair[0])[1]
-    return _fit(best, X[:rows], y[:rows] / 2, optimizer="lm", steps=fitting)
-
-
-def classifier(h, X):
-    """The network of class scores psi_c(h), as the ordinal model has them."""
+    h = min(tried, key=lambda pair: pair[0])[1]
+    h = _fit(h, X[:rows], y[:rows] / 2, optimizer="lm", steps=fitting)
     values = h.predict(X)[:, None]
     low, high = np.quantile(values, [5e-4, 1 - 5e-4])
-    head = splines(values, len(CLASSES), low=low, high=high)
-    net = KAN((*h.net.layers, head))
-    theta = np.concatenate([h.theta, np.zeros(net.size - h.theta.size)])
-    c, x = CLASSES / 2, greville(head.terms["spline"].basis)[0]  # coefficients of the function x; those of 1 are ones
-    net.split(theta)["1.spline.W"][:, 0] = (np.outer(c, x) - (c**2 / 2)[:, None]) / SPREAD**2
+    head = splines(values, 1, 1, degree, intervals, low, high)
+    identity = greville(head.terms["spline"].basis)[0]  # coefficients of the function x
+    g = Model(KAN((*net.layers, head)), np.concatenate([h.theta, identity]))
+    return _fit(g, X[:rows], y[:rows] / 2, optimizer="lm", steps=2 * fitting)
+
+
+def classifier(g):
+    """The network of class scores psi_c(h), as the ordinal model has them."""
+    first, head = g.net.layers
+    basis = head.terms["spline"].basis
+    net = KAN((first, spline_layer(1, len(CLASSES), basis, base=None)))
+    theta = np.concatenate([g.theta[: -basis.size], np.zeros(net.size - g.net.size + basis.size)])
+    c = CLASSES / 2
+    net.split(theta)["1.spline.W"][:, 0] = (np.outer(c, g.theta[-basis.size :]) - (c**2 / 2)[:, None]) / SPREAD**2
     return Model(net, theta, "classification")
 
 
 def one_node(name, seed, count, rows, starts, screen, fitting, steps, sparsity):
     """A KAN with one hidden node; for the sum of all inputs also its attribution."""
-    factors, columns = CLASSIFIERS[name]
+    *shape, columns = CLASSIFIERS[name]
     training, test = ((np.ascontiguousarray(X[:, columns]), y, labels) for X, y, labels in data(count))
     X, y, labels = training
-    h = hidden(X, y, factors, seed, rows, starts, screen, fitting)
-    model = _fit(classifier(h, X), X, labels, steps=steps)
+    g = regression(X, y, *shape, seed, rows, starts, screen, fitting)
+    model = _fit(classifier(g), X, labels, steps=steps)
     found = result(model, training, test)
     if name == "sum":
-        sparse = _fit(h, X[:rows], y[:rows] / 2, steps=2 * fitting, sparsity={"weight": sparsity, "entropy": 2.0})
+        sparse = _fit(g, X[:rows], y[:rows] / 2, steps=2 * fitting, sparsity={"weight": sparsity, "entropy": 2.0})
         found["scores"] = sparse.attribute(X[:rows]).nodes[0].round(4).tolist()
     if name == "product" and seed == SEEDS[0]:
         found["figure"] = along(model, X)
@@ -189,7 +201,7 @@ def others(name, seed, count, steps):
         theta = np.zeros(net.size)
     else:
         P, Q = X.shape[1], len(CLASSES)
-        net = mlp.mlp([P, -(-(MLP_PARAMETERS - Q) // (P + 1 + Q)), Q])
+        net = mlp.mlp([P, -(-(PERCEPTRONS[name] - Q) // (P + 1 + Q)), Q])
         theta = mlp.start(net, seed)
     return result(_fit(Model(net, theta, "classification"), X, labels, steps=steps), training, test)
 
@@ -243,12 +255,12 @@ def run(folder, progress=None, short=False, jobs=1):
     """Everything; returns the table. Resumes from knots.json; writes knots.png. short: few knots, steps and networks."""
     seeds, settings = (SEEDS[:1], SHORT) if short else (SEEDS, SETTINGS)
     stem = os.path.join(folder, "knots-short" if short else "knots")
-    keys = ["logistic", *(f"{name}/{seed}" for name in ("MLP", "product", "sum") for seed in seeds)]
+    keys = ["logistic", *(f"{name}/{seed}" for name in NETWORKS[-3 if short else 0 :] for seed in seeds)]
     if not short:
         keys += [
             GUIDED,
             *FORMULAS,
-            *(f"{name}/{SEEDS[0]}" for name in ("sum of three", "product, large", "MLP, large")),
+            *(f"{name}/{SEEDS[0]}" for name in ("sum of three", "MLP, longer", "product, longer")),
         ]
     done = cells(f"{stem}.json", settings, keys, partial(cell, **settings), progress, jobs)
     rows = accuracies(done)

@@ -210,7 +210,8 @@ def prune(
     keep_nodes: instead of `nodes`, how many of every hidden level stay, the strongest: [5, 3].
     keep_edges: instead of `edges`, how many of all layers' edges stay at most: those that lead nowhere go, too.
     keep_inputs: instead of `inputs`, likewise.
-    means: what goes leaves its mean behind; False: nothing. Either way the result is `masked` of the same edges.
+    means: what goes leaves its mean behind; False: nothing. Either way the result computes what `masked` of the chosen edges
+        does; those of nodes that had become constant are in its biases then, and no longer in the report.
 
     Raises ValueError if nothing would lead from the inputs to the outputs any more: then nothing is pruned, as a threshold
     that high is a mistake.

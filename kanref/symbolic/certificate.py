@@ -398,6 +398,8 @@ def rounded(expressions, net, theta, x, digits=4, names=None, y=None, tolerance=
     if y is not None and len(targets[0]) != len(x):
         raise ValueError(f"y must have a row for each of the {len(x)} samples, but it has {len(targets[0])}")
     tolerance = 10.0**-digits if tolerance is None else tolerance
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be at least 0, but it is {tolerance!r}")
     some, short = slice(None, None, max(1, len(x) // SAMPLES)), []
     for e, target in zip(exchanged(before.expressions, public, inputs), targets):
         passes = check(evaluator(inputs, x[some])(e), target if target is None else target[some], tolerance)

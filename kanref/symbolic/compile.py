@@ -9,12 +9,11 @@ identities to the level where it is needed.
 """
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
 from kanref.edges import Symbolic
-from kanref.functions import LIBRARY, NOT_ZERO, POSITIVE, REALS, Function, power
+from kanref.functions import CONSTANTS, LIBRARY, Function, power_of
 from kanref.network import KAN, Layer
 from kanref.nodes import Nodes
 from kanref.symbolic.formula import constant_and_rest, real, summands, symbols
@@ -181,13 +180,9 @@ class _Reader:
         return self.library[name] if name else power_function(n)
 
 
-@cache
 def power_function(n):
     """x^n for a sympy number n that the library does not have."""
-    value = finite(n)
-    if value.is_integer():
-        return Function(f"x^{n}", power(int(value)), f"x**({n})", 4, REALS if value > 0 else NOT_ZERO)
-    return Function(f"x^{n}", power(value), f"x**({n})", 4, POSITIVE)
+    return power_of(str(n) if n.is_Rational or str(n) in CONSTANTS else repr(finite(n)))
 
 
 def finite(number):

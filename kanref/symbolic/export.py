@@ -25,9 +25,13 @@ from kanref.symbolic.formula import POINTWISE, formula, symbols, template
 from kanref.terms import Linear
 
 POLICY = {"zero": 0, "linear": 1, "clamp": 2, "error": 3}
-RESERVED = set(
+RESERVED = set(  # keywords of C, and the functions of math.h
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main".split()
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main "
+    "acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma fmax fmin "
+    "fmod frexp hypot ilogb j0 j1 jn ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nan nearbyint "
+    "nextafter nexttoward pow remainder remquo rint round scalbln scalbn sin sinh sqrt tan tanh tgamma trunc y0 y1 yn "
+    "isfinite isinf isnan isnormal signbit INFINITY NAN HUGE_VAL".split()
 )
 
 
@@ -131,6 +135,8 @@ def to_numpy(net, theta, names=None, name="kan"):
     tables, lines = [], []
     for l, step in enumerate(found):
         lines += _numpy_layer(l, step, called, tables)
+    if name in {"np", "scipy", "float", "ValueError", *re.findall(r"\w+", "\n".join([*helpers, *bodies, *tables, *lines]))}:
+        raise ValueError(f"name must not be one that the code uses itself, but it is {name!r}; give another, as kan")
     columns = ", ".join(map(str, symbols(net.inputs, names)))
     imports = "import numpy as np\n" + "import scipy.special\n" * any("scipy." in body for body in bodies)
     head = f'"""{title(net)}."""\n\n{imports}'
@@ -254,7 +260,7 @@ def to_c(net, theta, name="kan"):
     """
     identifier(name)
     if name in RESERVED:
-        raise ValueError(f"name must not be a keyword of C, but it is {name!r}")
+        raise ValueError(f"name must not be a keyword of C or a name of math.h, but it is {name!r}")
     found = steps(net, theta)
     called = {f: f"{name}_{own}" for f, own in functions(found).items()}
     bodies = [_c_function(f, own, printed(f, c_code)) for f, own in called.items()]

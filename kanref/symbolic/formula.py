@@ -76,8 +76,8 @@ def formula(net, theta, names=None, digits=None, missing="refuse"):
         shown = ", ".join(map(str, absent[:8])) + (f" and {len(absent) - 8} more" if len(absent) > 8 else "")
         raise ValueError(
             f"the network has {len(absent)} edge{'s' * (len(absent) > 1)} without a formula, (layer, q, p): {shown}; find "
-            'formulas with suggest, fix or auto, prune them, or ask for missing="mark" or, for splines of the inputs, missing="piecewise"; to_numpy and to_c '
-            "export any network"
+            'formulas with suggest, fix or auto, prune them, or ask for missing="mark" or, for splines of the inputs, '
+            'missing="piecewise"; to_numpy and to_c export any network'
         )
     x = [shortened(e, digits) for e in x] if digits else x
     return exchanged(x, inputs, public)

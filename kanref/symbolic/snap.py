@@ -101,6 +101,9 @@ def _edge(net, l, q, p):
 
 def _arrivals(net, theta, x, l):
     """What the terms of layer l see, (N, P), and its edges there, (N, S, P), in double precision."""
+    x = border.points(x, net.inputs)
+    if len(x) < 2:
+        raise ValueError("x has only one sample, through which every function passes; give the training data")
     z = net.activations(np.asarray(theta, np.float64), x)[l]
     return net.layers[l].mapped(z), net.edges(np.asarray(theta, np.float64), l, z)
 
