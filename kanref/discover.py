@@ -78,6 +78,8 @@ def discover(model, X, y, *, validation=0.2, sparsity=None, library=None, seed=0
     Ctrl-C ends the search with what is there, once there is a formula; before that KeyboardInterrupt is raised.
     Raises ValueError for bad data, and if with the library there is no formula.
     """
+    if not np.ptp(np.asarray(y), axis=0).any():
+        raise ValueError(f"y is constant ({np.ravel(y)[0]}), so that there is no formula to find")
     data, held_out = model.divide(X, np.asarray(y), validation, seed)
     some = np.random.default_rng(seed).permutation(len(data[1]))[:SAMPLES]
     start = model.net.size, _intervals(model.net), _constant(model.task, data[1])
@@ -117,7 +119,7 @@ class _Work:
         with np.errstate(all="ignore"):
             if model.task == "regression":
                 squares = np.sort(((model.raw(X) - np.reshape(y, (len(X), -1))) ** 2).mean(1))
-                loss = squares[: len(X) - int(WORST * len(X))].mean()
+                loss = squares[: len(X) - int(WORST * len(X))].mean() if np.isfinite(squares).all() else np.inf
             else:
                 loss = model.loss(X, y)
         return float(np.sqrt(loss)) if np.isfinite(loss) else np.inf

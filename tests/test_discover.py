@@ -157,3 +157,9 @@ def test_a_library_without_any_use_is_refused():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pipeline._Work, "attempt", lambda self, model: (np.inf, model))
             discover(Model.build([1, 1], intervals=3), X[:, :1], X[:, 0] ** 2, library=library)
+
+
+@pytest.mark.parametrize("y", [np.zeros(60), np.ones((60, 1))])
+def test_a_constant_has_no_formula_to_find(y):
+    with pytest.raises(ValueError, match="y is constant"):
+        discover(Model.build([2, 2, 1]), np.random.default_rng(0).uniform(-1, 1, (60, 2)), y)

@@ -60,8 +60,8 @@ def test_units_and_origins_do_not_matter(f):
 
 
 @pytest.mark.parametrize("amplitude", [1, 1e-2, 1e-4, 1e-12])
-def test_r2_is_one_for_a_perfect_sine_of_any_amplitude(amplitude):
-    """pykan's has 1e-4 in the denominator: 0.53 for amplitude 1e-4, and 1.0000002 for amplitude 1."""
+def test_b20_r2_is_one_for_a_perfect_sine_of_any_amplitude(amplitude):
+    """Ledger B20: pykan has 1e-4 in the denominator: 0.53 for amplitude 1e-4, and 1.0000002 for amplitude 1."""
     x = np.linspace(-1, 1, 201)
     fit = fit_affine(LIBRARY["sin"], x, amplitude * np.sin(3 * x + 0.2))
     assert 1 - 1e-15 <= fit.r2 <= 1
