@@ -6,15 +6,17 @@
     train      the network as it is, from a few starts
     sparsify   train the best one with the L1 and entropy penalty (eq. 2.20)
     prune      drop what has no score; then nodes and edges, the weakest first, again and again
-    snap       turn one edge after the other into a function of the library, and train the others along
+    snap       turn one edge after the other into a function of the library, and train the others along; whenever that
+               makes errors much smaller, drop edges that are now seen to do nothing
     polish     exchange and drop single functions, train what is left: the affine parameters
     read       the formula, rounded as far as the data allow, with its certificate of agreement
 
 Two decisions are left to a person in the paper and are made by measurement here. *How far to prune*: a smaller network gets
 the parameters that it saved back as a finer grid, and is kept if it then validates as well. As a network that lost a node
-may sit in a local minimum, it is trained from fresh starts, too. *Which function*: the cheapest one with which the network
-validates as well as before. A function need not resemble its edge closely for that: inner functions can be bent if outer ones
-bend back, and edges that are splines still do so.
+may sit in a local minimum, it is trained from fresh starts, too, and if it validates only a little worse, pruning goes on to
+see whether a still smaller one does as well. *Which function*: the cheapest one with which the network validates as well as
+before. A function need not resemble its edge closely for that: inner functions can be bent if outer ones bend back, and
+edges that are splines still do so.
 """
 
 from dataclasses import dataclass, replace
@@ -212,7 +214,7 @@ class _Work:
         """The model without an edge, and without what then leads nowhere."""
         keep = [np.ones((layer.sums, layer.inputs)) for layer in model.net.layers]
         keep[l][q, p] = 0
-        net, theta = masked(model.net, model.theta, edges=keep)
+        net, theta = masked(model.net, model.theta, edges=keep, x=model.points(self.data[0]))
         return self.mended(replace(model, net=net, theta=theta), model).prune(self.data[0], nodes=0, edges=0)
 
     # --------------------------------------------------------------------------------------------------- formulas
@@ -297,10 +299,13 @@ class _Work:
         return replace(best, report=_report(best.net, best.theta)), interrupted
 
     def exchanged(self, model, splines):
-        """Ever better models with other functions, as long as they are worse than splines."""
-        error, enough = self.error(model), SLACK * self.error(splines)
+        """Ever better models with other functions, as long as they are neither exact nor as good as splines: an error that
+        is lower by far tells that it is not noise."""
+        error, known = self.error(model), self.error(splines)
         for l, layer in enumerate(model.net.layers):
-            for (q, p), e in formulas(layer)[1].items() if error > enough else ():
+            for (q, p), e in formulas(layer)[1].items():
+                if error <= self.exact or WORTH * known <= error <= SLACK * known:
+                    return
                 now = layer.terms[formulas(layer)[0]].formulas[e][2]
                 for fit in _front(splines.suggest(self.data[0], l, q, p, **self.options)):
                     found, other = self.attempt(self.fixed(model, l, q, p, fit))
@@ -328,9 +333,10 @@ def _parts(model):
 
 
 def _weak(scores):
-    """(l, q, p) of edges with low scores, the weakest first."""
+    """(l, q, p) of edges with low scores, the weakest first; never the last one of a layer."""
     ranked = sorted((s, l, *place) for l, E in enumerate(scores.edges) for place, s in np.ndenumerate(E) if s > 0)
-    return [place for s, *place in ranked if s < WEAK * ranked[-1][0]]
+    alone = [(E > 0).sum() == 1 for E in scores.edges]
+    return [place for s, *place in ranked if s < WEAK * ranked[-1][0] and not alone[place[0]]]
 
 
 def _price(function):

@@ -42,7 +42,7 @@ FOR_WHOM = {  # modules that few may import
 PEERS = {"kan", "torch", "jax", "flax", "optax", "jaxkan", "efficient_kan", "fastkan"}
 ALSO = {  # beside the standard library and NumPy, anywhere in the file
     "kernels": {"numba"},
-    "optimize": {"scipy"},
+    "optimize": {"scipy", "threadpoolctl"},
     "grids": {"scipy"},
     "objectives": {"scipy"},
     "functions": {"scipy", "sympy"},

@@ -44,6 +44,15 @@ def test_cusp_volume_is_half_the_area(table):
     assert_allclose(table["cusp_volume"], longitude * imag / 2, rtol=1e-7)
 
 
+def test_mutants_share_geometry_and_signature(table):
+    family, signature = table.families, table.signature
+    assert family.max() + 1 == 54005
+    lowest, highest = np.full(54005, 99), np.full(54005, -99)
+    np.minimum.at(lowest, family, signature)
+    np.maximum.at(highest, family, signature)
+    assert_array_equal(lowest, highest)
+
+
 def test_slope_predicts_signatures(table):
     right = knots.nearest_even(-table.slope / 2) == table.signature
     assert abs(right.mean() - 0.762) < 5e-4

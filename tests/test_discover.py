@@ -79,6 +79,7 @@ EXACT = {
         lambda X: np.exp(2 * X[:, 0]) + X[:, 2],
         ["x3 + exp(2*x1)"],
     ),
+    "a root": (Model.build([2, 2, 1], intervals=3), lambda X: np.hypot(X[:, 0], X[:, 1]), ["sqrt(x1**2 + x2**2)"]),
     "a layer too many": (
         Model.build([2, 1, 1, 1], intervals=3),
         lambda X: np.exp(X[:, 0] + X[:, 1] ** 2),
@@ -112,7 +113,7 @@ def test_noise_is_not_learnt():
 @pytest.mark.parametrize("task, widths, labels", [("binary", [2, 1], 2), ("classification", [2, 3], 3)])
 def test_labels(task, widths, labels):
     wanted = lambda X: np.digitize((X[:, :2] ** 2).sum(1), [0.5, 1.0][: labels - 1])
-    found = discover(Model.build(widths, intervals=3, task=task), X[:200, :2], wanted(X[:200]))
+    found = discover(Model.build(widths, intervals=3, task=task), X[:150, :2], wanted(X[:150]))
     more = np.random.default_rng(7).uniform(-1, 1, (1000, 2))
     assert found.model.score(more, wanted(more)) > 0.95
     assert len(found.formula.expressions) == widths[-1]

@@ -1,6 +1,9 @@
 """Optimisers: equal to their definitions, Wolfe at every step, to rounding, honest outcomes."""
 
+import os
 import signal
+import subprocess
+import sys
 from dataclasses import FrozenInstanceError
 from math import cos, inf, nan, pi
 
@@ -949,3 +952,33 @@ def test_an_operator_and_its_matrix_take_the_same_first_step():
     r, J = residuals(start)
     bound = 1e-6 * np.linalg.norm(J.T @ r) / dense.history.rate[1]
     assert 0 < np.linalg.norm(free.theta - dense.theta) <= bound
+
+
+def test_levenberg_marquardt_gives_the_same_bits_for_any_number_of_threads():
+    """QR of a few hundred columns is where BLAS libraries begin to share, and to round otherwise."""
+    code = (
+        "import numpy as np; from kanref.optimize import levenberg_marquardt;"
+        "rng = np.random.default_rng(0); A, b = rng.normal(size=(1200, 260)), rng.normal(size=1200);"
+        "f = lambda t: (np.tanh(A @ t / 16) - b, A * (1 - np.tanh(A @ t / 16)[:, None] ** 2) / 16);"
+        "print(levenberg_marquardt(f, np.zeros(260), steps=4).theta.tobytes().hex())"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    ]
+    assert found[0] == found[1]
+
+
+def test_the_number_of_blas_threads_is_as_before():
+    from threadpoolctl import threadpool_info
+
+    counts = lambda: [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    before = counts()
+    levenberg_marquardt(lambda t: (t - 1, np.eye(3)), np.zeros(3), steps=3)
+    assert counts() == before

@@ -50,7 +50,7 @@ def test_readings_are_scaled_to_their_leading_summand():
     model = anderson.hypothesis(chain, 4)
     assert anderson.reading(chain, model) == "E*alpha + lambda - 0.5"
     absolute = anderson.hypothesis(CHAINS["mosaic"], 2)
-    assert anderson.reading(CHAINS["mosaic"], absolute) == "Abs(2.0*E*lambda) - 1"  # |E lambda| - 1/2, scaled to one
+    assert anderson.reading(CHAINS["mosaic"], absolute) == "2.0*Abs(E*lambda) - 1"  # |E lambda| - 1/2, scaled to one
 
 
 def test_a_short_run_writes_and_resumes(tmp_path, monkeypatch):

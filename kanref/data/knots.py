@@ -20,6 +20,9 @@ failed to triangulate well), one row for each knot: `regenerate` has the recipe.
 crossings and alternating describe a diagram, not the geometry; the determinant comes from the same Seifert form as the
 signature and gives it away modulo 4. Of the six, one is a function of two others: cusp_volume = lambda mu_i/2.
 
+Mutants, knots that differ by a turned tangle, share the geometry and the signature: the table has 54,005 different geometries.
+Keep them together when splitting it (`Knots.families`), or a model is tested on what it has seen.
+
 Theory: the natural slope Re(longitude/meridian) = lambda mu_r/(mu_r^2 + mu_i^2) is -2 times the signature up to a
 bounded error (the sign is that of the table's orientation).
 """
@@ -80,6 +83,11 @@ class Knots:
     def labels(self):
         """(N,) position of each signature in `classes`."""
         return np.searchsorted(self.classes, self.signature)
+
+    @property
+    def families(self):
+        """(N,) numbers of families of equal geometry, six digits after the point: mutants, mostly."""
+        return np.unique(self.X.round(6), axis=0, return_inverse=True)[1].ravel()
 
     @property
     def slope(self):

@@ -24,6 +24,7 @@ from scipy.linalg import lstsq
 from kanref.arrays import integer, points
 from kanref.grids.rebase import chosen_layers, join_layers, rebase, splines, split_layers
 from kanref.grids.rules import knots_from_samples
+from kanref.optimize.threads import one_blas_thread
 
 PRIOR = 0.01  # the samples' error grows by half a per cent at most, and stays within 10 delta between them
 
@@ -139,6 +140,7 @@ def _inside(domain, x):
     return x[(domain[0] - slack <= x) & (x <= domain[1] + slack)]
 
 
+@one_blas_thread()
 def transfer_matrix(old, new, x=None, prior=PRIOR):
     """R (K', K) from the B-splines `old` to `new`, of one input each, and its rank.
 

@@ -7,8 +7,10 @@ import numpy as np
 
 from .result import Stop
 from .run import Halt, Run, largest, within
+from .threads import one_blas_thread
 
 
+@one_blas_thread()
 def levenberg_marquardt(
     residuals,
     theta,
@@ -36,6 +38,8 @@ def levenberg_marquardt(
     A dense J is reduced once to its triangle, J = Q R, and every damping tried costs one more QR of
     the small [R; sqrt(mu) I]. J'J is not formed, which would square the condition; no rank is
     needed as the damping fills it up. A LinearOperator is solved by `cgls` up to 1e-6 |g|.
+
+    LAPACK runs on one thread meanwhile, so that the result does not depend on their number.
 
     Where the decrease is only rounding, a step that halves the gradient is accepted too.
 

@@ -1,4 +1,4 @@
-"""Mobility edges of quasi-periodic chains: Liu et al., section 4.4 (Table 4.1 and the figures before it).
+"""Mobility edges of quasi-periodic chains: Liu et al., section 4.4.
 
 States of three tight-binding models are extended or localised; a KAN learns which from energy and parameters, and its
 formula is the mobility edge. The paper trains [2, 1] for the mosaic model, [4, 2, 1, 1] for GAAM and [4, 3, 1, 1] for MAAM
@@ -122,7 +122,7 @@ def reading(chain, model):
         summands.append(factor * rest)
     expression = sympy.Add(*summands)
     short = {f: sympy.Float(f"{float(f):.3f}") for f in expression.atoms(sympy.Float)}
-    return str(expression.xreplace({f: sympy.Integer(g) if abs(g) == 1 else g for f, g in short.items()}))
+    return str(expression.xreplace({f: sympy.Integer(round(g)) if abs(float(g)) == 1 else g for f, g in short.items()}))
 
 
 # --------------------------------------------------------------------------------------------------------- the figure
@@ -225,7 +225,7 @@ def text(done, names, seeds):
             row = [name, str(SHAPES[name]), what] if what == "mean" else ["", "", what]
             for column, paper in zip(COLUMNS, PAPER[name]):
                 ours = f"{100 * pick([result[column][1] for result in group]):.1f}"
-                row += [ours, "-" if paper is None else f"{paper:.1f}" if what == "mean" else ""]
+                row += [ours, "" if what == "best" else "-" if paper is None else f"{paper:.1f}"]
             lines.append(tuple(row))
     words = [
         "test accuracy in %, labels from eigenvectors",

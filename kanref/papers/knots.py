@@ -15,8 +15,9 @@ KAN 2.0): the slope lambda mu_r/(mu_r^2 + mu_i^2) is a product, which no sum res
 Inputs have the mean 0 and deviation 1 of the training knots; splines reach over 3.5 deviations and go on straight beyond; no
 base functions. The sum has degree 3 and 3 intervals, as in the paper. Of products of three sums there are two: quadratic
 polynomials (degree 2, one interval, 84 parameters), and degree 3 on 3 intervals (168). A fifth of the knots, the same for
-all, is held out for the accuracies. Beside them: multinomial logistic regression, and tanh MLPs with one hidden layer of the
-least width that has as many parameters as each product (95, 180), both trained as in 3. "Longer" is thrice the steps.
+all, is held out for the accuracies, mutants together. Beside them: multinomial logistic regression, and tanh MLPs with one
+hidden layer of the least width that has as many parameters as each product (95, 180), both trained as in 3. "Longer" is thrice
+the steps. The standard error of an accuracy on the held-out knots is 0.3 %: product and MLP of one size are about equal.
 
 Attribution: the regression of step 1 by a sum of all six inputs, sparsified (lambda = 1e-2), scored backward (KAN 2.0).
 Formulas: regressions of the signature on the three cusp shape numbers with every edge snapped to a function, automatically or
@@ -62,7 +63,12 @@ PERCEPTRONS = {
     "MLP, longer": 168,
 }  # at least the parameters of the product of the same size
 LONGER = 3  # times as many L-BFGS steps
-FORMULAS = {"formula [3, 1]": [3, 1], "formula [3, 1, 1]": [3, 1, 1], "formula [3, 2, 1]": [3, 2, 1]}
+FORMULAS = {
+    "formula [3, 1]": [3, 1],
+    "formula [3, 1, 1]": [3, 1, 1],
+    "formula [3, 2, 1]": [3, 2, 1],
+    "formula, product": [3, [0, [3]], 1],
+}
 GUIDED = "formula, guided"
 NAMES = ("lambda", "mu_r", "mu_i")
 CLASSES = np.arange(-8, 11, 2)
@@ -77,9 +83,11 @@ TITLES = {
     "product": "KAN [6, 1, 10]: product",
     "product, longer": "KAN [6, 1, 10]: product, longer",
     "sum of three": "KAN [3, 1, 10]: sum",
-    GUIDED: "formula as the theory's",
+    "formula, product": "formula [3, 1, 1]: product",
+    GUIDED: "formula of the theory's form",
 }
 NETWORKS = ("small product", "small MLP", "product", "MLP", "sum")  # with every seed
+ONCE = ("sum of three", "product, longer", "MLP, longer")
 BLUE, GREEN, VERMILLION, GREY = "#0072B2", "#009E73", "#D55E00", "0.6"
 HYPOTHESIS = "L*r/(r**2 + i**2)"  # the form alone: all arguments and summands get numbers of their own
 REACH = 3.5  # deviations that the grids cover
@@ -101,11 +109,16 @@ SHORT = {**SETTINGS, "count": 4000, "rows": 1500, "starts": 2, "screen": (500, 1
 
 
 def data(count=None, standard=True):
-    """X, signatures and labels of (training, test) knots: a fifth is test. count: of so many knots only; standard: X with the
-    mean 0 and deviation 1 of the training knots."""
-    table = knots.load()
-    order = np.random.default_rng(0).permutation(len(table))[:count]
-    test, training = np.split(order, [len(order) // 5])
+    """X, signatures and labels of (training, test) knots: a fifth is test, families of mutants stay together.
+
+    count: of so many knots only; standard: X with the mean 0 and deviation 1 of the training knots.
+    """
+    table, rng = knots.load(), np.random.default_rng(0)
+    chosen = rng.permutation(len(table))[:count]
+    family = table.families[chosen]
+    place = rng.permutation(family.max() + 1)[family]
+    held_out = place <= np.sort(place)[len(chosen) // 5]
+    test, training = chosen[held_out], chosen[~held_out]
     X = table.X
     if standard:
         X = (X - X[training].mean(0)) / X[training].std(0)
@@ -257,11 +270,7 @@ def run(folder, progress=None, short=False, jobs=1):
     stem = os.path.join(folder, "knots-short" if short else "knots")
     keys = ["logistic", *(f"{name}/{seed}" for name in NETWORKS[-3 if short else 0 :] for seed in seeds)]
     if not short:
-        keys += [
-            GUIDED,
-            *FORMULAS,
-            *(f"{name}/{SEEDS[0]}" for name in ("sum of three", "MLP, longer", "product, longer")),
-        ]
+        keys += [*(f"{name}/{SEEDS[0]}" for name in ONCE), *FORMULAS, GUIDED]
     done = cells(f"{stem}.json", settings, keys, partial(cell, **settings), progress, jobs)
     rows = accuracies(done)
     draw(done, rows).savefig(f"{stem}.png", dpi=150)
@@ -318,7 +327,7 @@ def draw(done, rows):
     for share in shares:
         inputs.plot(share, places, ".", color="black", ms=4)
     inputs.set_yticks(places, SHORTLY)
-    inputs.set(xlabel="share of the scores in %", title="Attribution")
+    inputs.set(xscale="log", xlim=(0.01, 150), xlabel="share of the scores in %", title="Attribution by the sparse sum")
 
     places = np.arange(len(rows))[::-1]
     ours = [100 * mean for _, mean, _, _ in rows.values()]
@@ -329,7 +338,7 @@ def draw(done, rows):
     for place, value in zip(places, ours):
         bars.text(41, place, f"{value:.1f}", va="center", color="white", fontsize=8)
     bars.set_yticks(places, [TITLES.get(name, name) for name in rows], fontsize=8.5)
-    bars.set(xlim=(40, 90), xlabel="held-out accuracy in %", title="Accuracy (diamonds: the paper's, on its own table)")
+    bars.set(xlim=(40, 90), xlabel="held-out accuracy in %", title="Accuracy (diamonds: paper)")
     for axes in (nodes, inputs, bars):
         axes.spines[["top", "right"]].set_visible(False)
     return figure
