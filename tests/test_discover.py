@@ -113,9 +113,9 @@ def test_noise_is_not_learnt():
 @pytest.mark.parametrize("task, widths, labels", [("binary", [2, 1], 2), ("classification", [2, 3], 3)])
 def test_labels(task, widths, labels):
     wanted = lambda X: np.digitize((X[:, :2] ** 2).sum(1), [0.5, 1.0][: labels - 1])
-    found = discover(Model.build(widths, intervals=3, task=task), X[:150, :2], wanted(X[:150]))
+    found = discover(Model.build(widths, intervals=3, task=task), X[:300, :2], wanted(X[:300]))
     more = np.random.default_rng(7).uniform(-1, 1, (1000, 2))
-    assert found.model.score(more, wanted(more)) > 0.95
+    assert found.model.score(more, wanted(more)) > 0.9
     assert len(found.formula.expressions) == widths[-1]
 
 
