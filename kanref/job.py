@@ -586,7 +586,7 @@ def meaning(prepared):
     """What the y of a formula stands for."""
     target, labels = prepared.schema.target, prepared.schema.labels
     if prepared.task == "regression":
-        return f"y is {target}, in the table's units"
+        return f"y is the target {target}; all is in the table's units"
     if prepared.task == "binary":
         return f"y is the logarithm of the odds that {target} is {labels[1]}"
     return f"y1, y2, ... are scores of {target} = {', '.join(labels)}: the shares of exp(y) are the probabilities"
