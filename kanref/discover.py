@@ -204,7 +204,8 @@ class _Work:
                     yield f"a node less on level {level}", self.trained(start)
         for l, layer in enumerate(net.layers):
             if 0 < l and (layer.sums, layer.inputs) == (1, 1):
-                smaller, theta = net.rebuilt(*zip(*(pair for i, pair in enumerate(_parts(model)) if i != l)))
+                others = [pair for i, pair in enumerate(zip(net.layers, net.of_layers(model.theta))) if i != l]
+                smaller, theta = net.rebuilt(*zip(*others))
                 for start in self.fresh(replace(model, net=smaller, theta=theta).update_grid(self.data[0])):
                     yield "a layer less", self.trained(start)
         for place in _weak(scores)[:TRIES]:
@@ -237,10 +238,8 @@ class _Work:
                 )
             found, _, what, model = min(tried)
             self.note(what, model)
-            for simpler in (
-                self.shorter(model) if found < WORTH * error else ()
-            ):  # weak edges show as such when errors are low
-                model = simpler
+            if found < WORTH * error:  # weak edges show as such when errors are low
+                model = [model, *self.shorter(model)][-1]
             error = min(error, found) if found <= self.enough(error) else found
         return model
 
@@ -324,12 +323,6 @@ class _Work:
                     found = self.note("an edge less", candidate)
                     yield found
                     break
-
-
-def _parts(model):
-    """(layer, its arrays) of every layer."""
-    views = model.net.split(model.theta)
-    return [(layer, {name: views[f"{l}.{name}"] for name in layer.arrays}) for l, layer in enumerate(model.net.layers)]
 
 
 def _weak(scores):

@@ -1,7 +1,7 @@
 """One thread for LAPACK: the same bits for any number of threads, and no quarrel over the cores.
 
 The factorisations here are of a few hundred columns. BLAS libraries would share them among threads that wait for each other
-by spinning: little is gained, the roundings depend on their number, and on a busy machine a step takes ten times as long.
+by spinning: little is gained, the roundings depend on their number, and on a busy machine most of the time goes into waiting.
 """
 
 from contextlib import contextmanager
