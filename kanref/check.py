@@ -30,8 +30,9 @@ from kanref.functions import LIBRARY
 from kanref.network import KAN, Layer, kan, spline_layer
 from kanref.nodes import AFFINE, Nodes
 from kanref.objectives import Collocation, Supervised, WeightedSum
+from kanref.tensors import mode_dot
 from kanref.terms import Linear
-from kanref.weights import Fixed, Full, Masked, Scaled
+from kanref.weights import Fixed, Full, LoTRA, Masked, Scaled, Tucker
 from kanref.words import aligned
 
 EXACT = 1e-12  # complex steps and dot tests, relative
@@ -104,6 +105,10 @@ WEIGHTS = {
     Fixed: lambda w, arrays, number: numbers(w.W, number),
     Masked: lambda w, arrays, number: spec.masked(define_tensor(w.inner, arrays, number), numbers(w.mask, number)),
     Scaled: lambda w, arrays, number: spec.scaled(define_tensor(w.inner, arrays, number), arrays["scale"]),
+    Tucker: lambda w, arrays, number: spec.tucker(*(arrays[name] for name in ("core", "U_out", "U_in", "U_basis"))),
+    LoTRA: lambda w, arrays, number: spec.lotra(
+        numbers(w.base, number), number(w.scale), define_tensor(w.adapter, arrays, number)
+    ),
 }
 
 
@@ -412,10 +417,11 @@ def _verdict(report, what):
 
 
 def check_weights(weights, rng):
-    """Weights at random arrays: shapes, pullback (dot test), leading axes, rebase, select, start, and arrays left alone.
+    """Weights at random arrays: shapes, pullback (dot test), leading axes, rebased, select, start, and arrays left alone.
 
     The dot test differentiates `tensor` by Richardson's difference at step 1, which is exact for polynomials of degree
-    4 in the arrays, as all kinds are. `start` must give back a tensor that the kind can represent.
+    4 in the arrays, as all kinds are. `start` must give back a tensor that the kind can represent. An R of its own for every
+    input may be refused (ValueError), as by Tucker weights.
     """
     (Q, P, K), what = weights.shape, type(weights).__name__
     arrays, towards = ({name: rng.normal(size=shape) for name, shape in weights.arrays.items()} for _ in range(2))
@@ -436,11 +442,16 @@ def check_weights(weights, rng):
     for size in ((K + 2, K), (P, K + 1, K)):
         R = rng.normal(size=size)
         by_definition = np.einsum("pai,qpi->qpa", np.broadcast_to(R, (P, *size[-2:])), W)
-        kind, new = weights.rebase(arrays, R)
+        try:
+            kind, maps = weights.rebased(R)
+        except ValueError:
+            require(R.ndim == 3, f"{what}: rebased must take an R of shape {R.shape}, but refuses it")
+            continue
         shape = (Q, P, R.shape[-2])
-        require(tuple(kind.shape) == shape, f"{what}: rebase by R {R.shape} must have shape {shape}, not {kind.shape}")
-        _require_arrays(new, kind.arrays, (), f"{what}: rebase")
-        report[f"rebase by R {R.shape}"] = relative(kind.tensor(new), by_definition), EXACT
+        require(tuple(kind.shape) == shape, f"{what}: rebased by R {R.shape} must have shape {shape}, not {kind.shape}")
+        new = arrays | {name: mode_dot(arrays[name], M, mode) for name, (mode, M) in maps.items()}
+        _require_arrays(new, kind.arrays, (), f"{what}: rebased")
+        report[f"rebased by R {R.shape}"] = relative(kind.tensor(new), by_definition), EXACT
     outputs, inputs = np.arange(Q)[::-1], np.arange(P)[:1]
     part, own = weights.select(arrays, outputs, inputs)
     _require_arrays(own, part.arrays, (), f"{what}: select")

@@ -23,10 +23,10 @@ from kanref.functions import LIBRARY, Function, power_of
 from kanref.network import KAN, Layer
 from kanref.nodes import Nodes
 from kanref.terms import Linear
-from kanref.weights import Fixed, Full, Masked, Scaled
+from kanref.weights import Fixed, Full, LoTRA, Masked, Scaled, Tucker
 
 FORMAT = 1
-PARTS = KAN, Layer, Linear, Symbolic, BSpline, Chebyshev, MinMax, Nodes, Full, Fixed, Masked, Scaled
+PARTS = KAN, Layer, Linear, Symbolic, BSpline, Chebyshev, MinMax, Nodes, Full, Fixed, Masked, Scaled, Tucker, LoTRA
 KINDS = {kind.__name__: kind for kind in PARTS}
 NAMED = {"Pointwise": (Pointwise, BASE_FUNCTIONS), "Function": (Function, LIBRARY)}  # kept by name, never as code
 

@@ -269,6 +269,18 @@ def scaled(c, w_s):
     return w_s[:, :, None] * c
 
 
+def tucker(core, U_out, U_in, U_basis):
+    """W[q,p,k] = sum_abc core[a,b,c] U_out[q,a] U_in[p,b] U_basis[k,c]: a tensor of low rank (Slim KAN)."""
+    W = np.tensordot(core, U_basis, (2, 1))
+    W = np.tensordot(W, U_in, (1, 1)).swapaxes(1, 2)
+    return np.tensordot(U_out, W, (1, 0))
+
+
+def lotra(base, scale, W):
+    """base + scale W: frozen weights and a low-rank adapter."""
+    return base + scale * W
+
+
 # ------------------------------------------------------------------------------------------- 5. layer and network
 
 

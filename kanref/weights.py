@@ -6,7 +6,9 @@ A weights object is structure; its trainable arrays come as a dictionary name ->
     arrays                           {name: shape} of what is trained
     tensor(arrays)                   W
     pullback(arrays, W_bar)          {name: adjoint}; leading axes of W_bar, (..., Q, P, K), are carried along
-    rebase(arrays, R)                weights and arrays of W x_3 R, R (K', K) or (P, K', K): refinement, change of basis
+    rebased(R, basis=None)           weights of W x_3 R, R (K', K) or (P, K', K), and {name: (mode, M)}: their arrays are a
+                                     x_mode M for those named, a for the others. So refinement is linear in what is
+                                     trained, and has an adjoint. `basis` is the new one, for kinds that depend on it
     select(arrays, outputs, inputs)  weights and arrays of some outputs and inputs of W (index arrays)
     start(W)                         arrays that represent W as nearly as this kind can: initialisation
 
@@ -20,7 +22,7 @@ from typing import Protocol
 import numpy as np
 
 from kanref.arrays import integer, real_array
-from kanref.tensors import mode_dot
+from kanref.tensors import hosvd, mode_dot, tucker, tucker_pullback
 
 
 class Weights(Protocol):
@@ -35,7 +37,7 @@ class Weights(Protocol):
 
     def pullback(self, arrays, W_bar): ...
 
-    def rebase(self, arrays, R): ...
+    def rebased(self, R, basis=None): ...
 
     def select(self, arrays, outputs, inputs): ...
 
@@ -64,9 +66,8 @@ class Full:
     def pullback(self, arrays, W_bar):
         return {"W": W_bar}
 
-    def rebase(self, arrays, R):
-        W = mode_dot(arrays["W"], R, 2)
-        return Full(W.shape), {"W": W}
+    def rebased(self, R, basis=None):
+        return Full((*self.shape[:2], R.shape[-2])), {"W": (2, R)}
 
     def select(self, arrays, outputs, inputs):
         W = arrays["W"][np.ix_(outputs, inputs)]
@@ -101,7 +102,7 @@ class Fixed:
     def pullback(self, arrays, W_bar):
         return {}
 
-    def rebase(self, arrays, R):
+    def rebased(self, R, basis=None):
         return Fixed(mode_dot(self.W, R, 2)), {}
 
     def select(self, arrays, outputs, inputs):
@@ -140,9 +141,9 @@ class Masked:
     def pullback(self, arrays, W_bar):
         return self.inner.pullback(arrays, W_bar * self.mask[:, :, None].astype(W_bar.dtype))
 
-    def rebase(self, arrays, R):
-        inner, arrays = self.inner.rebase(arrays, R)
-        return Masked(inner, self.mask), arrays
+    def rebased(self, R, basis=None):
+        inner, maps = self.inner.rebased(R, basis)
+        return Masked(inner, self.mask), maps
 
     def select(self, arrays, outputs, inputs):
         inner, arrays = self.inner.select(arrays, outputs, inputs)
@@ -173,9 +174,9 @@ class Scaled:
         scale_bar = (self.inner.tensor(arrays) * W_bar).sum(-1)
         return {**self.inner.pullback(arrays, W_bar * arrays["scale"][:, :, None]), "scale": scale_bar}
 
-    def rebase(self, arrays, R):
-        inner, rebased = self.inner.rebase(arrays, R)
-        return Scaled(inner), {**rebased, "scale": arrays["scale"]}
+    def rebased(self, R, basis=None):
+        inner, maps = self.inner.rebased(R, basis)
+        return Scaled(inner), maps
 
     def select(self, arrays, outputs, inputs):
         inner, selected = self.inner.select(arrays, outputs, inputs)
@@ -183,3 +184,105 @@ class Scaled:
 
     def start(self, W):
         return {**self.inner.start(W), "scale": np.ones(self.shape[:2])}
+
+
+# --------------------------------------------------------------------------------------------------- low tensor rank
+
+FACTORS = "U_out", "U_in", "U_basis"
+
+
+@dataclass(frozen=True)
+class Tucker:
+    """W = core x_1 U_out x_2 U_in x_3 U_basis, all four trained: the weights of Slim KANs (Gao et al., reconstruction).
+
+    ranks: (r_out, r_in, r_basis), each at least 1 and at most the size of its mode.
+    """
+
+    shape: tuple[int, int, int]
+    ranks: tuple[int, int, int]
+
+    def __post_init__(self):
+        if len(self.shape) != 3 or len(self.ranks) != 3:
+            raise ValueError(f"shape and ranks must be (out, in, basis), but they are {self.shape} and {self.ranks}")
+        for rank, size, name in zip(self.ranks, self.shape, ("out", "in", "basis")):
+            integer(rank, f"rank of {name}", 1, integer(size, f"{name} of shape", 1))
+
+    @property
+    def arrays(self):
+        return {"core": self.ranks, **{name: pair for name, pair in zip(FACTORS, zip(self.shape, self.ranks))}}
+
+    def tensor(self, arrays):
+        return tucker(arrays["core"], [arrays[name] for name in FACTORS])
+
+    def pullback(self, arrays, W_bar):
+        core_bar, U_bars = tucker_pullback(arrays["core"], [arrays[name] for name in FACTORS], W_bar)
+        return {"core": core_bar, **dict(zip(FACTORS, U_bars))}
+
+    def rebased(self, R, basis=None):
+        if R.ndim == 3:
+            if not (R == R[0]).all():
+                raise ValueError(
+                    "Tucker weights share U_basis over inputs, but here every input has a refinement of its own; refine "
+                    "uniform knots, or write the weights out in full first"
+                )
+            R = R[0]
+        return Tucker((*self.shape[:2], len(R)), self.ranks), {"U_basis": (0, R)}
+
+    def select(self, arrays, outputs, inputs):
+        part = {**arrays, "U_out": arrays["U_out"][outputs], "U_in": arrays["U_in"][inputs]}
+        shape = len(outputs), len(inputs), self.shape[2]
+        if len(outputs) >= self.ranks[0] and len(inputs) >= self.ranks[1]:
+            return Tucker(shape, self.ranks), part
+        kind = Tucker(shape, tuple(map(min, self.ranks, shape)))
+        return kind, kind.start(self.tensor(part))  # fewer edges than ranks: exact with the ranks that fit
+
+    def start(self, W):
+        core, Us = hosvd(W, self.ranks)
+        return {"core": core, **dict(zip(FACTORS, Us))}
+
+
+@dataclass(frozen=True, eq=False)
+class LoTRA:
+    """W = base + scale (core x_1 U_out x_2 U_in x_3 U_basis): frozen weights and a trained Tucker adapter.
+
+    base: (Q, P, K), a constant; adapter: `Tucker` of the same shape; scale: a number (Gao et al., reconstruction).
+    """
+
+    base: np.ndarray
+    adapter: Tucker
+    scale: float = 1.0
+
+    def __post_init__(self):
+        base = real_array(self.base, "base", np.float64).copy()
+        if base.shape != tuple(self.adapter.shape):
+            raise ValueError(f"base has shape {base.shape}, but its adapter has shape {self.adapter.shape}; they must agree")
+        if not np.isfinite(self.scale) or self.scale == 0:
+            raise ValueError(f"scale must be finite and not zero, but it is {self.scale}")
+        base.flags.writeable = False
+        object.__setattr__(self, "base", base)
+
+    @property
+    def shape(self):
+        return self.base.shape
+
+    @property
+    def arrays(self):
+        return self.adapter.arrays
+
+    def tensor(self, arrays):
+        W = self.adapter.tensor(arrays)
+        return self.base.astype(W.dtype) + self.scale * W
+
+    def pullback(self, arrays, W_bar):
+        return self.adapter.pullback(arrays, self.scale * W_bar)
+
+    def rebased(self, R, basis=None):
+        adapter, maps = self.adapter.rebased(R, basis)
+        return LoTRA(mode_dot(self.base, R, 2), adapter, self.scale), maps
+
+    def select(self, arrays, outputs, inputs):
+        adapter, arrays = self.adapter.select(arrays, outputs, inputs)
+        return LoTRA(self.base[np.ix_(outputs, inputs)], adapter, self.scale), arrays
+
+    def start(self, W):
+        return self.adapter.start((W - self.base) / self.scale)

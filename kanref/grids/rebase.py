@@ -6,6 +6,7 @@ import numpy as np
 
 from kanref.arrays import integer
 from kanref.bases import BSpline
+from kanref.tensors import mode_dot
 from kanref.terms import Linear
 
 
@@ -44,10 +45,16 @@ def splines(layer):
     return {name: term.basis for name, term in linear.items() if isinstance(term.basis, BSpline)}
 
 
+def rebased(layer, name, basis, R):
+    """The layer with term `name` on another basis, W x_3 R with R (K', K) or (P, K', K), and what becomes of its arrays:
+    {array of the layer: (mode, M)} for those that change, by a -> a x_mode M."""
+    term = layer.terms[name]
+    weights, maps = term.weights.rebased(R, basis)
+    layer = replace(layer, terms={**layer.terms, name: Linear(basis, weights)})
+    return layer, {f"{name}.{array}": pair for array, pair in maps.items()}
+
+
 def rebase(layer, arrays, name, basis, R):
-    """The layer and its arrays with term `name` on another basis: W x_3 R, with R (K', K) or (P, K', K)."""
-    term, arrays = layer.terms[name], dict(arrays)
-    own = {key: arrays.pop(f"{name}.{key}") for key in term.arrays}
-    weights, own = term.weights.rebase(own, R)
-    arrays.update((f"{name}.{key}", a) for key, a in own.items())
-    return replace(layer, terms={**layer.terms, name: Linear(basis, weights)}), arrays
+    """The layer of `rebased`, and its arrays."""
+    layer, maps = rebased(layer, name, basis, R)
+    return layer, arrays | {array: mode_dot(arrays[array], M, mode) for array, (mode, M) in maps.items()}
