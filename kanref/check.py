@@ -218,8 +218,9 @@ def value(objective, theta):
     if isinstance(objective, Projection):
         return (objective.w * evaluate(objective.net, theta, objective.z)).sum()
     if isinstance(objective, Collocation):
-        r = objective.residual(*fields(objective, theta))[0]
-        return (r**2).sum() / r.size
+        r = objective.residual(*fields(objective, theta))[0].reshape(objective.samples, -1)
+        weights = 1 if objective.weights is None else objective.weights[:, None]
+        return (weights * r**2).sum() / r.size
     raise TypeError(f"the definition does not know objectives of type {type(objective).__name__}")
 
 
@@ -693,7 +694,7 @@ def cases(seed=0):
     add("[2, 2, 3], degree 3", "cross-entropy", objectives.cross_entropy(scores, samples(4), [0, 2, 1, 1]), scores)
     add("[2, 2, 1], degree 3", "logistic", objectives.logistic(small[3], samples(5), [0, 1, 1, 0, 1]), small[3])
     for d, net in small.items():
-        equation = objectives.collocation(net, samples(3), helmholtz)
+        equation = objectives.collocation(net, samples(3), helmholtz, weights=rng.uniform(0, 2, 3))
         system = objectives.collocation(net, samples(3), mixed_system, ((0, 1), (1, 1)))
         add(f"[2, 2, 1], degree {d}", "equation", equation, net)
         add(f"[2, 2, 1], degree {d}", "system, mixed", system, net)

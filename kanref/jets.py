@@ -73,3 +73,9 @@ def times_pullback(b, y_bar):
     (b_0, b_1, b_2), (y_0, y_1, y_2) = parts(b), parts(y_bar)
     a_0 = b_0 * y_0 + (b_1 * y_1 + b_2 * y_2).sum(0)
     return np.concatenate([a_0[None], b_0 * y_1 + 2 * b_1 * y_2, b_0 * y_2])
+
+
+def compose(functions, z):
+    """The jet of f(z) for functions (f, f', f''), every coordinate by itself."""
+    b = np.stack([f(z[0]) for f in functions[: order(z) + 1]])
+    return lift(b[..., None], z)[..., 0]

@@ -161,12 +161,13 @@ def logistic(net, x, labels):
 
 @dataclass(frozen=True, eq=False)
 class Collocation:
-    """1/(N R) sum r^2 for a residual r(x, u, u_i, u_ij) at points x; see `collocation`."""
+    """1/(N R) sum w r^2 for a residual r(x, u, u_i, u_ij) at points x; see `collocation`."""
 
     net: KAN
     x: np.ndarray
     residual: Callable
     pairs: tuple[tuple[int, int], ...]
+    weights: np.ndarray | None = None
 
     @property
     def samples(self):
@@ -174,7 +175,8 @@ class Collocation:
 
     def batch(self, rows):
         """The same objective at some of the points."""
-        return replace(self, x=np.ascontiguousarray(self.x[rows]))
+        weights = None if self.weights is None else self.weights[rows]
+        return replace(self, x=np.ascontiguousarray(self.x[rows]), weights=weights)
 
     @property
     def directions(self):
@@ -251,44 +253,56 @@ class Collocation:
 
     @property
     def _chunks(self):
-        return [self.x[start : start + CHUNK] for start in range(0, self.samples, CHUNK)]
+        return [slice(start, start + CHUNK) for start in range(0, self.samples, CHUNK)]
+
+    def _weights(self, rows, dtype):
+        """The points' weights (n, 1), or 1."""
+        return 1 if self.weights is None else self.weights[rows, None].astype(dtype, copy=False)
 
     def __call__(self, theta):
         total, gradient, count = 0.0, np.zeros_like(theta), 0
-        for x in self._chunks:
-            r, partials, tape = self._evaluate(theta, x)
-            gradient += self.net.pullback(theta, tape, self._adjoint(2 * r, partials, tape))[0]
-            total, count = total + np.square(r).sum(), count + r.size
+        for rows in self._chunks:
+            r, partials, tape = self._evaluate(theta, self.x[rows])
+            weighted = self._weights(rows, r.dtype) * r
+            gradient += self.net.pullback(theta, tape, self._adjoint(2 * weighted, partials, tape))[0]
+            total, count = total + (weighted * r).sum(), count + r.size
         return float(total / count), gradient / theta.dtype.type(count)
 
     def value(self, theta):
         """The value alone."""
-        parts = [self._evaluate(theta, x)[0] for x in self._chunks]
-        return float(sum(np.square(r).sum() for r in parts) / sum(r.size for r in parts))
+        r = self.residual_values(theta)
+        return float((self._weights(slice(None), r.dtype) * np.square(r)).sum() / r.size)
+
+    def residual_values(self, theta):
+        """r (N, R) itself, without weights."""
+        return np.concatenate([self._evaluate(theta, self.x[rows])[0] for rows in self._chunks])
 
     def residuals(self, theta):
-        """r/sqrt(N R), (N R,), and its Jacobian: dense, or a LinearOperator beyond `ROW_MEMORY`."""
-        r = self._evaluate(theta, self.x)[0]
+        """r sqrt(w/(N R)), (N R,), and its Jacobian: dense, or a LinearOperator beyond `ROW_MEMORY`."""
+        r = self.residual_values(theta)
         scale = r.size**-0.5
-        return r.ravel() * scale, row_matrix(self._rows, theta, scale, self.samples, r.shape[1])
+        rooted = np.sqrt(self._weights(slice(None), r.dtype)) * r
+        return rooted.ravel() * scale, row_matrix(self._rows, theta, scale, self.samples, r.shape[1])
 
     def _rows(self, theta, rows):
         r, partials, tape = self._evaluate(theta, self.x[rows])
         J = np.empty((*r.shape, theta.size), r.dtype)
+        root = np.broadcast_to(np.sqrt(self._weights(rows, r.dtype)), (len(r), 1))
         for component in range(r.shape[1]):
             r_bar = np.zeros_like(r)
-            r_bar[:, component] = 1
+            r_bar[:, component] = root[:, 0]
             J[:, component] = self.net.rows(theta, tape, self._adjoint(r_bar, partials, tape))
         return J.reshape(-1, theta.size)
 
 
-def collocation(net, x, residual, pairs=None):
-    """Mean squared residual of a differential equation at points x (N, n).
+def collocation(net, x, residual, pairs=None, weights=None):
+    """Mean squared residual of a differential equation at points x (N, n): 1/(N R) sum_n w_n |r_n|^2.
 
     residual(x, u, u_i, u_ij) -> r, (r_u, r_ui, r_uij): r of shape (N,) or (N, R) and its partial derivatives with respect to
         u (N, m), u_i (N, m, n) and u_ij (N, m, n, n), each with r's axes in front; None for a partial that is zero.
     pairs: second derivatives that the equation uses, as ((0, 0), (1, 1)); by default all pure ones. Others are NaN.
         An r_uij need only be filled at the pairs; a mixed pair may fill [i, j], [j, i] or both.
+    weights: (N,), one for each point, not negative; None for 1.
 
     residual is called with some of the points at a time (chunks, minibatches), so it must be a function of the points it
     is given, not of arrays made for all of them.
@@ -298,7 +312,12 @@ def collocation(net, x, residual, pairs=None):
     if any(len(p) != 2 or any(i not in range(n) for i in p) for p in pairs):
         raise ValueError(f"pairs must be pairs of coordinates 0..{n - 1}, but it is {pairs}")
     pairs = tuple((int(min(p)), int(max(p))) for p in pairs)
-    return Collocation(net, x, residual, tuple(dict.fromkeys(pairs)))
+    if weights is not None:
+        weights = border.real_array(weights, "weights")
+        if weights.shape != (len(x),) or (weights < 0).any():
+            raise ValueError(f"weights must be {len(x)} numbers >= 0, one for each point, but its shape is {weights.shape} "
+                             f"and its least entry {weights.min(initial=0):g}")  # fmt: skip
+    return Collocation(net, x, residual, tuple(dict.fromkeys(pairs)), weights)
 
 
 # --------------------------------------------------------------------------------------------- Jacobian rows, sums

@@ -1,0 +1,5 @@
+"""Differential equations for networks: problems, trial functions, points, weights.
+
+| problem              | file                 | equation                                                            |
+|----------------------|----------------------|---------------------------------------------------------------------|
+"""

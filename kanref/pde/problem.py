@@ -1,0 +1,111 @@
+"""Boundary-value problems for networks: equation, conditions, points, reference solution, errors.
+
+A `Problem` is the mathematics; what a network is trained on is made of it:
+
+    problem = burgers()                                    one file for each problem
+    points = problem.points({"equation": 4096, "initial": 64}, "grid")
+    loss = problem.objective(net, points)                  sum over parts of weight * mean |residual|^2
+    problem.errors(net, theta)                             relative L2 and largest error against the reference
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kanref import objectives
+from kanref.network import KAN
+from kanref.pde.sampling import box_points
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One summand of the loss: the equation itself, or a condition that the network is to meet softly.
+
+    residual, pairs: as for `objectives.collocation`;
+    weight: of its mean square in the loss;
+    face: {coordinate: value} that the points of the part have fixed, empty for the whole box;
+    trial: net -> what the residual sees, if that is not the problem's own trial function (one side of an interface).
+    """
+
+    name: str
+    residual: Callable
+    pairs: tuple = ()
+    weight: float = 1.0
+    face: dict[int, float] = field(default_factory=dict)
+    trial: Callable | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A boundary-value problem on a box.
+
+    equation: in words, for people; parameters: {name: value} it was made with;
+    coordinates: names, as ("x", "t"); domain: (low, high) for each;
+    parts: the equation first; soft: names of parts that `hard` makes superfluous;
+    reference: x (N, n) -> u (N,), by an independent accurate method;
+    inputs: what the network takes, if an embedding makes it differ from the number of coordinates;
+    trial: net -> `Trial`, None for the network itself; hard: the same with conditions built in, None if there is none.
+    """
+
+    name: str
+    equation: str
+    parameters: dict[str, float]
+    coordinates: tuple[str, ...]
+    domain: tuple[tuple[float, float], ...]
+    parts: tuple[Part, ...]
+    reference: Callable
+    inputs: int = 0
+    trial: Callable | None = None
+    hard: Callable | None = None
+    soft: tuple[str, ...] = ()
+
+    def points(self, counts, kind="grid", seed=0):
+        """{part: points (N, n)} for {part: N}; kind "grid", "random" or "sobol", see `sampling.box_points`."""
+        rng = np.random.default_rng(seed)
+        unknown = set(counts) - {part.name for part in self.parts}
+        if unknown:
+            names = ", ".join(part.name for part in self.parts)
+            raise ValueError(f"counts has {', '.join(sorted(unknown))}, but the parts of {self.name} are {names}")
+        return {
+            part.name: box_points(self.domain, counts[part.name], kind, rng, part.face)
+            for part in self.parts
+            if part.name in counts
+        }
+
+    def function(self, net: KAN, hard=False):
+        """What stands for u: the network, or its trial function; with `hard`, the one with conditions built in."""
+        if hard and self.hard is None:
+            raise ValueError(f"{self.name} has no hard conditions; leave hard=False")
+        build = self.hard if hard else self.trial
+        return net if build is None else build(net)
+
+    def objective(self, net, points, hard=False, weights=None):
+        """The loss: sum over parts of weight * mean(w |residual|^2) at {part: points}.
+
+        weights: {part: (N,)} of single points; hard: conditions by construction, their soft parts are left out.
+        """
+        u, weights = self.function(net, hard), weights or {}
+        terms = [
+            (
+                part.weight,
+                objectives.collocation(
+                    part.trial(net) if part.trial else u, points[part.name], part.residual, part.pairs, weights.get(part.name)
+                ),
+            )
+            for part in self.parts
+            if part.name in points and not (hard and part.name in self.soft)
+        ]
+        return objectives.weighted_sum(terms)
+
+    def mesh(self, count):
+        """Points (count^n, n) of an even grid of the box, sides included, last coordinate fastest."""
+        axes = [np.linspace(low, high, count) for low, high in self.domain]
+        return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
+
+    def errors(self, net, theta, x=None, hard=False):
+        """Relative L2 error |u - u*|/|u*| and largest error of u at points x, by default an even grid of 101 each way."""
+        x = self.mesh(101) if x is None else x
+        exact = self.reference(x)
+        difference = self.function(net, hard)(theta, x)[:, 0] - exact
+        return float(np.linalg.norm(difference) / np.linalg.norm(exact)), float(np.abs(difference).max())
