@@ -145,6 +145,27 @@ class BSpline:
         """knots, steps, window, policy for the kernels."""
         return *self._arrays[np.dtype(dtype).type], (0,) * self.window, OUTSIDE[self.outside]
 
+    def pieces(self, dtype):
+        """The functions as polynomials between their knots: breaks (P, T+2), origin, first (P, T+1), A (P, T+1, d+1, d+1).
+
+        Piece s is breaks[s] <= x < breaks[s+1]; on it b_{first+i}(x) = sum_m A[m,i] (x - origin)^m for i = 0..d, all other
+        functions are zero. Pieces outside the domain follow the policy ("error" like "clamp").
+        """
+        return self._pieces[np.dtype(dtype).type]
+
+    @cached_property
+    def _pieces(self):
+        (P, T), J, policy = self.knots.shape, self.window, OUTSIDE[self.outside]
+        origin, first, A = np.zeros((P, T + 1)), np.zeros((P, T + 1), np.int64), np.zeros((P, T + 1, J, J))
+        kernel.piece_table(self.knots.copy(), (0,) * J, policy, origin, first, A)
+        found = {}
+        for dtype, (t, _) in self._arrays.items():
+            end = t[:, -1:] if policy == kernel.ZERO else t[:, self.size, None]
+            closed = np.where(t == end, np.nextafter(end, dtype(np.inf)), t)  # the last interval contains its right end
+            breaks = np.pad(closed, ((0, 0), (1, 1)), constant_values=(-np.inf, np.inf))
+            found[dtype] = breaks, origin.astype(dtype), first, A.astype(dtype)
+        return found
+
     def require_inside(self, x):
         """ValueError if the policy is "error" and a point of x (N, P) lies outside the domain."""
         if self.outside != "error":

@@ -17,10 +17,11 @@ def seed(x, directions=None):
     """The jet of the identity at x (N, P) along directions (D, P): values x, slopes v_d, no curvature."""
     if directions is None or len(directions) == 0:
         return x[None]
-    D = len(directions)
-    z = np.zeros((1 + 2 * D, *x.shape), x.dtype)
+    directions = np.asarray(directions, x.dtype)
+    z = np.zeros((1 + 2 * len(directions), *x.shape), x.dtype)
     z[0] = x
-    z[1 : D + 1] = np.asarray(directions, x.dtype)[:, None, :]
+    for d, i in zip(*np.nonzero(directions)):
+        z[1 + d, :, i] = directions[d, i]
     return z
 
 

@@ -1,20 +1,24 @@
-"""Narrow networks: value and gradient of the squared error in one kernel call.
+"""Narrow networks in one kernel call: value and gradient of the squared error, and jets forward and back.
 
 Small plain KANs spend their time between layers: in Python, and on tables that are made once forward and once backward.
-For them a kernel takes blocks of samples through all layers and back. `Narrow.of` states the rule; everything else goes
-layer by layer, with the same result to rounding.
+For them kernels take blocks of samples through all layers and back. `Narrow.of` and `Narrow.jets` state the rules;
+everything else goes layer by layer, with the same result to rounding.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from kanref import bases
+from kanref.arrays import writable
 from kanref.bases import BSpline
 from kanref.kernels import spline_layer as kernel
 from kanref.weights import Full
 
 MOST_INPUTS = 32  # of all layers together: what keeps the tables of a block in the second-level cache
+MOST_COEFFICIENTS = 2**16  # of polynomials that jets take: what stays in the second-level cache
+MOST_DEGREE = 5  # of these polynomials: powers lose a digit or so with every two degrees
 PART = 512  # samples to a unit of parallel work
 PARALLEL_WORK = 30_000  # multiply-adds from which a second thread pays for its start
 
@@ -47,11 +51,13 @@ class Narrow:
             return None
         rows, knots, spacings, start = [], 0, 0, lambda key: net.layout[key][0]
         for l, (layer, basis, (spline, base)) in enumerate(zip(net.layers, splines, parts)):
-            V = 0 if base is None else start(f"{l}.{base}.W")
+            V = -1 if base is None else start(f"{l}.{base}.W")
             rows.append((layer.inputs, layer.outputs, basis.size, start(f"{l}.{spline}.W"), V, knots, spacings))
             knots, spacings = knots + basis.knots.size, spacings + layer.inputs
         work = splines[0].window * sum(layer.inputs * layer.outputs for layer in net.layers)
         return cls(np.array(rows), tuple(splines), None if parts[0][1] is None else 0, work)
+
+    # --------------------------------------------------------------------------------------------------- a loss
 
     def squared_error(self, theta, x, y):
         """1/(N m) sum (f(x; theta) - y)^2 and its gradient."""
@@ -79,6 +85,88 @@ class Narrow:
         else:
             kernel.loss_part(0, 0, N, *own)
         return float(values.sum()), theta_bar[0] if parts == 1 else theta_bar.sum(0)
+
+    # ------------------------------------------------------------------------------------------------------ jets
+
+    @cached_property
+    def edges(self):
+        return int((self.layers[:, 0] * self.layers[:, 1]).sum())
+
+    @cached_property
+    def jets(self):
+        """Whether jets go through at once: one number of functions, and neither many polynomials nor of high degree."""
+        basis = self.bases[0]
+        pieces = basis.knots.shape[1] + 1
+        return (
+            len({basis.size for basis in self.bases}) == 1
+            and basis.degree <= MOST_DEGREE
+            and self.edges * pieces * basis.window <= MOST_COEFFICIENTS
+        )
+
+    @cached_property
+    def _pieces(self):
+        """{dtype: (first, A), (breaks, origin, h, window)}: `BSpline.pieces` of all inputs of all layers."""
+        found = {}
+        for dtype in (np.float64, np.float32):
+            breaks, origin, first, A = map(np.concatenate, zip(*(basis.pieces(dtype) for basis in self.bases)))
+            h = np.concatenate([basis.steps for basis in self.bases]).astype(dtype)
+            found[np.dtype(dtype)] = (first, A), (breaks, origin, h, (0,) * self.bases[0].window)
+        return found
+
+    def _parallel(self, M, N):
+        return M * N * self.work >= PARALLEL_WORK and N > PART
+
+    def forward(self, theta, z):
+        """As `KAN.forward`, for a jet z in theta's precision."""
+        (first, A), pieces = self._pieces[z.dtype]
+        (M, N, _), inputs = z.shape, self.layers[:, 0].sum()
+        C, V = np.empty((self.edges, *A.shape[1:3]), z.dtype), np.empty(self.edges, z.dtype)
+        kernel.to_pieces(writable(theta), self.layers, first, A, C, V)
+        jets = np.empty((-(-N // kernel.JETS), inputs, M, kernel.JETS), z.dtype)
+        y = np.empty((M, N, self.layers[-1, 1]), z.dtype)
+        own = self.layers, C, V, *pieces, writable(np.ascontiguousarray(z)), jets, y
+        if self._parallel(M, N):
+            kernel.jets_parallel(PART, *own)
+        else:
+            kernel.jets_part(0, N, *own)
+        return y, Passage(C, V, jets, N)
+
+    def pullback(self, theta, passage, y_bar, inputs=False):
+        """As `KAN.pullback`."""
+        (first, A), pieces = self._pieces[theta.dtype]
+        M, N, _ = y_bar.shape
+        z_bar = np.empty((M, N, self.layers[0, 0]) if inputs else (0, 0, 0), theta.dtype)
+        parallel = self._parallel(M, N)
+        parts = -(-N // PART) if parallel else 1
+        C_bar, V_bar = np.zeros((parts, *passage.C.shape), theta.dtype), np.zeros((parts, self.edges), theta.dtype)
+        own = self.layers, passage.C, passage.V, *pieces, passage.jets
+        own = *own, writable(np.ascontiguousarray(y_bar, theta.dtype)), z_bar, C_bar, V_bar
+        if parallel:
+            kernel.jets_pullback_parallel(PART, *own)
+        else:
+            kernel.jets_pullback_part(0, 0, N, *own)
+        theta_bar = np.empty_like(theta)
+        kernel.from_pieces(C_bar.sum(0), V_bar.sum(0), self.layers, first, A, theta_bar)
+        return theta_bar, z_bar if inputs else None
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """The tape of a narrow network: its edges' polynomials, and the jets (block, input, M, JETS) of all layers' inputs."""
+
+    C: np.ndarray
+    V: np.ndarray
+    jets: np.ndarray
+    samples: int
+
+    def records(self, arrays, widths):
+        """The tape of the same layers one by one; arrays: as `KAN.of_layers`."""
+        found, start = [], 0
+        for own, P in zip(arrays, widths):
+            z = self.jets[:, start : start + P].transpose(2, 0, 3, 1).reshape(self.jets.shape[2], -1, P)
+            z, start = np.ascontiguousarray(z[:, : self.samples]), start + P
+            found.append((own, z, z, None))
+        return found
 
 
 def plain(layer):

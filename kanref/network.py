@@ -18,7 +18,7 @@ from kanref import arrays as border
 from kanref import bases, jets
 from kanref.bases import BSpline, MinMax, Pointwise
 from kanref.edges import Symbolic
-from kanref.narrow import Narrow
+from kanref.narrow import Narrow, Passage
 from kanref.nodes import Nodes
 from kanref.terms import Linear, Sum, Term
 from kanref.weights import Full, Masked, Scaled
@@ -314,6 +314,8 @@ class KAN:
 
     def forward(self, theta, z):
         """The jet (M, N, m) of the outputs for the jet z (M, N, n) of the inputs, and the tape."""
+        if len(z) > 1 and self._narrow is not None and self._narrow.jets and z.dtype == theta.dtype:
+            return self._narrow.forward(theta, z)
         tape = []
         for layer, arrays in zip(self.layers, self.of_layers(theta)):
             z, record = layer.forward(arrays, z)
@@ -352,6 +354,8 @@ class KAN:
 
     def pullback(self, theta, tape, y_bar, inputs=False):
         """theta_bar (size,) and the adjoint (M, N, n) of the input jet (None unless `inputs`) for a y_bar (M, N, m)."""
+        if isinstance(tape, Passage):
+            return self._narrow.pullback(theta, tape, y_bar, inputs)
         theta_bar = np.empty_like(theta)
         views = self.of_layers(theta_bar)
         for l in reversed(range(len(self.layers))):
@@ -375,6 +379,8 @@ class KAN:
 
     def rows(self, theta, tape, y_bar):
         """(N, size): theta_bar of every sample by itself, for y_bar (M, N, m)."""
+        if isinstance(tape, Passage):
+            tape = tape.records(self.of_layers(theta), self.widths)
         J = np.empty((y_bar.shape[1], self.size), theta.dtype)
         views = self.of_layers(J)
         for l in reversed(range(len(self.layers))):

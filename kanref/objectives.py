@@ -15,6 +15,7 @@ works unchanged.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -178,13 +179,13 @@ class Collocation:
         weights = None if self.weights is None else self.weights[rows]
         return replace(self, x=np.ascontiguousarray(self.x[rows]), weights=weights)
 
-    @property
+    @cached_property
     def directions(self):
         """Axes, then e_i + e_j for each mixed pair."""
         e = np.eye(self.net.inputs)
         return np.array([*e, *(e[i] + e[j] for i, j in self._mixed)])
 
-    @property
+    @cached_property
     def _mixed(self):
         return [(i, j) for i, j in self.pairs if i != j]
 

@@ -13,7 +13,7 @@ from kanref import bases, jets, narrow, spec, terms
 from kanref.bases import BSpline
 from kanref.check import ULPS, UNIFORM_ULPS, check_adjoint, relative
 from kanref.kernels import spline_layer as kernel
-from kanref.network import KAN, spline_layer
+from kanref.network import KAN, kan, spline_layer
 
 ULP = {np.float64: 2.0**-52, np.float32: 2.0**-23}
 
@@ -285,6 +285,107 @@ def test_a_narrow_network_that_has_diverged_says_so(base):
         assert not np.isfinite(net.squared_error(np.full_like(theta, bad), x[:66], y[:66])[0])
 
 
+@pytest.mark.parametrize("outside", ["zero", "linear", "clamp"])
+@pytest.mark.parametrize("degree", range(narrow.MOST_DEGREE + 1))
+def test_pieces_are_the_basis_functions(degree, outside):
+    """Values and three derivatives, at knots and ends too: the same piece, and its polynomial to rounding."""
+    rng = np.random.default_rng(degree)
+    for knots in knot_rows(degree, rng).values():
+        if not knots[degree] < knots[-degree - 1]:
+            continue
+        basis, x = BSpline(knots[None], degree, outside), points(knots, degree, rng, 40)
+        (breaks, origin, first, A), where, u = basis.pieces(np.float64), np.empty(len(x), np.int64), np.empty(len(x))
+        for low in range(0, len(x), kernel.JETS):
+            part = slice(low, low + kernel.JETS)
+            own = x[part], len(x[part]), breaks[0], origin[0], basis.steps[0], where[part], u[part]
+            kernel.locate(*own)
+        starts, values = basis.derivatives(x[:, None], 3)
+        for m in range(4):
+            power = [np.polynomial.Polynomial([0] * j + [1]).deriv(m)(u) if m else u**j for j in range(degree + 1)]
+            found, exact = np.zeros((2, len(x), basis.size))
+            rows = np.arange(len(x))[:, None], np.arange(degree + 1)
+            found[rows[0], first[0, where][:, None] + rows[1]] = np.einsum("jn,nji->ni", np.array(power), A[0, where])
+            exact[rows[0], starts + rows[1]] = values[m, :, 0]
+            assert np.abs(found - exact).max() <= 1e-13 * max(np.abs(exact).max(), 1e-300)
+
+
+def by_layers(net, theta, z, y_bar):
+    """y, theta_bar, z_bar and the rows, layer by layer."""
+    tape, arrays = [], net.of_layers(theta)
+    for layer, own in zip(net.layers, arrays):
+        z, record = layer.forward(own, z)
+        tape.append(record)
+    return z, *net.pullback(theta, tape, y_bar, inputs=True), net.rows(theta, tape, y_bar)
+
+
+def narrow_jets(net, theta, z, y_bar):
+    y, tape = net.forward(theta, z)
+    assert isinstance(tape, narrow.Passage)
+    return y, *net.pullback(theta, tape, y_bar, inputs=True), net.rows(theta, tape, y_bar)
+
+
+def jet_problem(widths, N, D, base="silu", outside="zero", dtype=np.float64):
+    net, theta, _, _ = narrow_problem(widths, N, base, outside)
+    rng = np.random.default_rng([N, D])
+    z, y_bar = (rng.normal(size=(1 + 2 * D, N, width)).astype(dtype) for width in (widths[0], widths[-1]))
+    z[:, :, 0] = np.where(np.arange(1 + 2 * D)[:, None] % 2, 0, z[:, :, 0])  # along some directions it does not move
+    return net, theta.astype(dtype), z, y_bar
+
+
+@pytest.mark.parametrize("base", ["silu", None])
+@pytest.mark.parametrize("widths", [(1, 1), (2, 5, 1), (3, 3), (4, 9, 2, 3)], ids=str)
+def test_narrow_and_layered_jets_agree(widths, base):
+    sizes = (1, 65, kernel.JETS - 1, kernel.JETS, kernel.JETS + 1, narrow.PART + 1, 2 * narrow.PART)
+    for n, N in enumerate(sizes):
+        arguments = jet_problem(widths, N, 1 + n % 3, base, ("zero", "linear", "clamp")[n // 2 % 3])
+        for found, layered in zip(narrow_jets(*arguments), by_layers(*arguments)):
+            assert relative(found, layered) <= 1e-13
+
+
+@pytest.mark.parametrize("degree", [1, 2, narrow.MOST_DEGREE])
+def test_narrow_and_layered_jets_agree_at_knots_in_every_degree(degree):
+    """The highest derivatives jump there, so both must take the same side."""
+    rng = np.random.default_rng(degree)
+    for outside in ("zero", "linear", "clamp"):
+        net = kan([1, 3, 1], intervals=4, degree=degree, outside=outside)
+        knots = net.layers[0].terms["spline"].basis.knots[0]
+        z, y_bar = rng.normal(size=(2, 3, len(knots), 1))
+        z[0, :, 0] = knots
+        arguments = net, rng.normal(size=net.size), z, y_bar
+        for found, layered in zip(narrow_jets(*arguments), by_layers(*arguments)):
+            assert relative(found, layered) <= 1e-13
+
+
+def test_narrow_jets_in_float32():
+    arguments = jet_problem((2, 5, 1), 200, 2, dtype=np.float32)
+    for found, layered in zip(narrow_jets(*arguments), by_layers(*arguments)):
+        assert found.dtype == np.float32
+        assert relative(found, layered) <= 2e-5
+
+
+def test_wide_fine_or_high_networks_go_layer_by_layer():
+    for net in (kan([2, 40, 1]), kan([2, 5, 1], intervals=2000), kan([2, 5, 1], degree=narrow.MOST_DEGREE + 1)):
+        _, tape = net.forward(net.init(0), jets.seed(np.zeros((3, 2)), np.eye(2)))
+        assert not isinstance(tape, narrow.Passage)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
+def test_what_overflows_stays_with_its_sample_in_narrow_jets(bad):
+    net, theta, z, y_bar = jet_problem((2, 5, 1), 200, 2)
+    y, tape = net.forward(theta, z)
+    z_bar = net.pullback(theta, tape, y_bar, inputs=True)[1]
+    z[0, 150, 1] = bad
+    y_bad, tape = net.forward(theta, z)
+    theta_bar_bad, z_bar_bad = net.pullback(theta, tape, y_bar, inputs=True)
+    others = np.arange(200) != 150
+    assert_array_equal(y_bad[:, others], y[:, others])
+    assert_array_equal(z_bar_bad[:, others], z_bar[:, others])
+    if abs(bad) == 1e300:
+        assert np.isfinite(y_bad).all() and np.isfinite(theta_bar_bad).all()
+    else:
+        assert not np.isfinite(y_bad[:, 150]).all()
+
+
 # -------------------------------------------------------------------------------------------------- threads and splits
 
 
@@ -305,6 +406,10 @@ def results(size):
 def squared_error():
     net, *arguments = narrow_problem((2, 5, 1), 4000)
     return net.squared_error(*arguments)
+
+
+def jets_of_a_network():
+    return narrow_jets(*jet_problem((2, 5, 1), 4000, 2))
 
 
 @every_split
@@ -332,13 +437,23 @@ def test_a_split_squared_error_agrees_with_the_whole(monkeypatch):
     assert relative(gradient, gradient_of_whole) <= 1e-13
 
 
+def test_split_jets_agree_with_the_whole(monkeypatch):
+    split = jets_of_a_network()
+    monkeypatch.setattr(narrow, "PARALLEL_WORK", np.inf)
+    whole = jets_of_a_network()
+    for a, b in zip((split[0], split[2]), (whole[0], whole[2])):
+        assert_array_equal(a, b)
+    assert not np.array_equal(split[1], whole[1])  # it was split
+    assert relative(split[1], whole[1]) <= 1e-13
+
+
 def test_two_threads_give_the_bits_of_one():
     """In a process of its own, because the number of threads is fixed when Numba starts."""
     code = """
 import numba, numpy as np, pathlib, sys
 sys.path.insert(0, str(pathlib.Path(sys.argv[1])))
-from test_kernels import SPLITS, results, squared_error
-for job in (squared_error, *(lambda size=size: results(size) for size in SPLITS.values())):
+from test_kernels import SPLITS, jets_of_a_network, results, squared_error
+for job in (squared_error, jets_of_a_network, *(lambda size=size: results(size) for size in SPLITS.values())):
     numba.set_num_threads(1)
     one = job()
     numba.set_num_threads(2)

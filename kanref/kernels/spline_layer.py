@@ -28,6 +28,7 @@ TILE = 512  # samples to a visit of one input's weights
 LINE = 64  # bytes of a cache line, and of the widest vector
 NEAR = 1e-3  # of a spacing: far above rounding in both precisions
 PART = 128  # samples that go through a whole network at once
+JETS = 128  # samples whose jets go through a whole network at once
 NARROW = 4  # from this many outputs on, mixing runs over outputs innermost
 
 PLAIN = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}  # every sum as it is written
@@ -712,3 +713,295 @@ def loss_parallel(size, theta, layers, x, y, t, h, window, policy, base, scale, 
     for part in prange((N + size - 1) // size):
         low, high = part * size, min(N, (part + 1) * size)
         loss_part(part, low, high, theta, layers, x, y, t, h, window, policy, base, scale, values, theta_bar)
+
+
+# --------------------------------------------------------------------- jets through a whole network, in polynomials
+
+
+@njit(**PLAIN)
+def piece_table(t, window, policy, origin, first, A):
+    """A[p,s,m,i] = b_i^(m)(origin)/m! for the functions first..first+d that are not zero on piece s of input p.
+
+    Piece s has s knots to the left of it or at its left end; so 0 and T lie outside the knots. Beyond the domain, policies other
+    than ZERO continue its edges.
+    """
+    d, T = len(window) - 1, t.shape[1]
+    K = T - d - 1
+    for p in range(t.shape[0]):
+        for s in range(T + 1):
+            b, j = np.zeros((d + 1, d + 1, 1), t.dtype), s - 1
+            if policy != ZERO and (s <= d or s > K):
+                origin[p, s] = t[p, d] if s <= d else t[p, K]
+                j = find_span(origin[p, s], t[p], d, K)
+                local_table(origin[p, s], t[p], j, window, d, b, 0)
+                b[2 if policy == LINEAR else 1 :] = 0.0
+                first[p, s] = j - d
+            elif 0 <= j < T - 1 and t[p, j] < t[p, j + 1]:
+                origin[p, s] = t[p, j]
+                local_table(origin[p, s], t[p], j, window, d, b, 0)
+                first[p, s] = shift_window(j, K, window, d, b, 0)
+            factorial = 1.0
+            for m in range(d + 1):
+                factorial *= max(m, 1)
+                A[p, s, m] = b[m, :, 0] / factorial
+
+
+@njit(**PLAIN)
+def locate(x, B, breaks, origin, h, piece, u):
+    """breaks[piece] <= x < breaks[piece+1] and u = x - origin[piece], for B points; h > 0 promises uniform knots."""
+    last = origin.shape[0] - 1
+    if h > 0:
+        start, reciprocal = breaks[1], 1 / h
+        for n in range(B):
+            place = (x[n] - start) * reciprocal
+            piece[n] = int(min(place, last - 1)) + 1 if place >= 0 else 0  # in this order NaN goes to 0, never to an index
+        for n in range(B):  # rounding may have missed by one
+            s = piece[n]
+            s += (1 if s < last and x[n] >= breaks[s + 1] else 0) - (1 if x[n] < breaks[s] else 0)
+            piece[n], u[n] = s, x[n] - origin[s]
+    else:
+        for n in range(B):
+            s, high = 0, last + 1
+            while high - s > 1:
+                middle = (s + high) // 2
+                if x[n] < breaks[middle]:
+                    high = middle
+                else:
+                    s = middle
+            piece[n], u[n] = s, x[n] - origin[s]
+
+
+@njit(**SUMS)
+def edges_forward(B, Q, x, moving, piece, u, s, C, V, e, y, c, phi, window):
+    """The Q edges e, e + 1, ... from an input with jet x: y_0 += phi, y_1 += phi' x_1, y_2 += phi'' x_1^2 + phi' x_2.
+
+    phi = sum_m c_m u^m + v silu and its derivatives by Horner's rule.
+    """
+    d, D, zero = len(window) - 1, (x.shape[0] - 1) // 2, u.dtype.type(0)
+    for q in range(Q):
+        v = V[e + q]
+        for n in range(B):  # by itself, as it cannot be vectorised
+            for m in range(len(window)):
+                c[m, n] = C[e + q, piece[n], m]
+        for n in range(B):
+            f_0, f_1, f_2 = c[d, n], zero, zero
+            for m in range(d):
+                f_2 = f_2 * u[n] + f_1
+                f_1 = f_1 * u[n] + f_0
+                f_0 = f_0 * u[n] + c[d - 1 - m, n]
+            y[q, 0, n] += f_0 + v * s[0, n]
+            phi[1, n] = f_1 + v * s[1, n]
+            phi[2, n] = 2 * f_2 + v * s[2, n]
+        for k in range(1, D + 1):
+            if moving[k]:
+                for n in range(B):
+                    y[q, k, n] += phi[1, n] * x[k, n]
+                    y[q, k + D, n] += phi[2, n] * (x[k, n] * x[k, n]) + phi[1, n] * x[k + D, n]
+
+
+@njit(**SUMS)
+def edges_pullback(B, Q, x, moving, piece, u, s, C, V, e, y_bar, inputs, x_bar, C_bar, V_bar, c, phi, r, window):
+    """The adjoint of `edges_forward`, added to x_bar (if `inputs`), C_bar, V_bar.
+
+    With the adjoints r_0, r_1, r_2 of phi, phi', phi'' (s_0, s_1, s_2 of `pullback_part`), c_bar_m = u^m r_0 + (u^m)' r_1 +
+    (u^m)'' r_2 by the transpose of Horner's rule.
+    """
+    d, D, zero = len(window) - 1, (x.shape[0] - 1) // 2, u.dtype.type(0)
+    for q in range(Q):
+        for n in range(B):
+            r[0, n], r[1, n], r[2, n] = y_bar[q, 0, n], zero, zero
+        for k in range(1, D + 1):
+            if moving[k]:
+                for n in range(B):
+                    r[1, n] += x[k, n] * y_bar[q, k, n] + x[k + D, n] * y_bar[q, k + D, n]
+                    r[2, n] += (x[k, n] * x[k, n]) * y_bar[q, k + D, n]
+        v_bar = zero
+        for n in range(B):
+            a_0, a_1, a_2 = r[0, n], r[1, n], r[2, n]
+            v_bar += s[0, n] * a_0 + s[1, n] * a_1 + s[2, n] * a_2
+            for m in range(len(window)):
+                c[m, n] = a_0
+                a_0, a_1, a_2 = u[n] * a_0 + a_1, u[n] * a_1 + 2 * a_2, u[n] * a_2
+        V_bar[e + q] += v_bar
+        for n in range(B):
+            for m in range(len(window)):
+                C_bar[e + q, piece[n], m] += c[m, n]
+        if not inputs:
+            continue
+        v = V[e + q]
+        for n in range(B):
+            for m in range(len(window)):
+                c[m, n] = C[e + q, piece[n], m]
+        for n in range(B):
+            f_0, f_1, f_2, f_3 = c[d, n], zero, zero, zero
+            for m in range(d):
+                f_3 = f_3 * u[n] + f_2
+                f_2 = f_2 * u[n] + f_1
+                f_1 = f_1 * u[n] + f_0
+                f_0 = f_0 * u[n] + c[d - 1 - m, n]
+            f_1, f_2, f_3 = f_1 + v * s[1, n], 2 * f_2 + v * s[2, n], 6 * f_3 + v * s[3, n]
+            phi[1, n], phi[2, n] = f_1, f_2
+            x_bar[0, n] += f_1 * r[0, n] + f_2 * r[1, n] + f_3 * r[2, n]
+        for k in range(1, D + 1):
+            for n in range(B):
+                x_bar[k, n] += phi[1, n] * y_bar[q, k, n] + 2 * x[k, n] * phi[2, n] * y_bar[q, k + D, n]
+                x_bar[k + D, n] += phi[1, n] * y_bar[q, k + D, n]
+
+
+@njit(**PLAIN)
+def silu_of_branch(x, B, order, V, s):
+    """`silu_table` for a layer that has the branch (V >= 0), otherwise zeros."""
+    if V >= 0:
+        silu_table(x, B, order, s)
+    else:
+        s[:] = 0.0
+
+
+@njit(**PLAIN)
+def which_move(B, x, moving):
+    """moving[k]: whether an input changes along direction k at all; those of the network itself mostly do not."""
+    D = (x.shape[0] - 1) // 2
+    for k in range(1, D + 1):
+        moving[k] = False
+        for n in range(B):
+            if x[k, n] != 0 or x[k + D, n] != 0:
+                moving[k] = True
+                break
+
+
+@njit(**PLAIN)
+def to_pieces(theta, layers, first, A, C, V):
+    """C[e,s,m] = sum_i A[p,s,m,i] W[p,first+i,q] and V[e] for every edge e = (p, q) of every layer; see `jets_part`."""
+    e, r, J = 0, 0, A.shape[3]
+    for l in range(layers.shape[0]):
+        P, Q, K, W, V_l = layers[l, 0], layers[l, 1], layers[l, 2], layers[l, 3], layers[l, 4]
+        for p in range(P):
+            for q in range(Q):
+                w = theta[W + p * K * Q + q : W + (p + 1) * K * Q : Q]
+                for s in range(A.shape[1]):
+                    for m in range(J):
+                        total = theta.dtype.type(0)
+                        for i in range(J):
+                            total += A[r, s, m, i] * w[first[r, s] + i]
+                        C[e, s, m] = total
+                V[e] = theta[V_l + p * Q + q] if V_l >= 0 else 0.0
+                e += 1
+            r += 1
+
+
+@njit(**PLAIN)
+def from_pieces(C_bar, V_bar, layers, first, A, theta_bar):
+    """The adjoint of `to_pieces`, written to theta_bar. A zero of A stands for itself, whatever overflowed beyond the knots."""
+    e, r, J = 0, 0, A.shape[3]
+    theta_bar[:] = 0.0
+    for l in range(layers.shape[0]):
+        P, Q, K, W, V_l = layers[l, 0], layers[l, 1], layers[l, 2], layers[l, 3], layers[l, 4]
+        for p in range(P):
+            for q in range(Q):
+                w_bar = theta_bar[W + p * K * Q + q : W + (p + 1) * K * Q : Q]
+                for s in range(A.shape[1]):
+                    for m in range(J):
+                        for i in range(J):
+                            if A[r, s, m, i] != 0:
+                                w_bar[first[r, s] + i] += A[r, s, m, i] * C_bar[e, s, m]
+                if V_l >= 0:
+                    theta_bar[V_l + p * Q + q] = V_bar[e]
+                e += 1
+            r += 1
+
+
+@njit(**SUMS)
+def jets_part(start, stop, layers, C, V, breaks, origin, h, window, z, tape, y):
+    """Samples start..stop of a network's jet y, and tape[block, r], the jet of input r counted through all layers.
+
+    On each piece between knots an edge function is a polynomial (de Boor, chapter VII): phi = sum_m c_m u^m + v silu with
+    c = C[edge, piece], so that it and its derivatives come from the same d + 1 numbers. The rest is as in `forward_part`,
+    with samples innermost. layers: as in `loss_part`, with -1 for V where there is none.
+    """
+    M, d, D, L = z.shape[0], len(window) - 1, (z.shape[0] - 1) // 2, layers.shape[0]
+    piece, u, s = np.empty(JETS, np.int64), np.empty(JETS, z.dtype), np.zeros((4, JETS), z.dtype)
+    c, phi, out = np.empty((d + 1, JETS), z.dtype), np.empty((3, JETS), z.dtype), np.empty((y.shape[2], M, JETS), z.dtype)
+    moving = np.empty(D + 1, np.bool_)
+    for low in range(start, stop, JETS):
+        B, a, r, e = min(JETS, stop - low), tape[low // JETS], 0, 0
+        for p in range(z.shape[2]):
+            for k in range(M):
+                for n in range(B):
+                    a[p, k, n] = z[k, low + n, p]
+        for l in range(L):
+            P, Q = layers[l, 0], layers[l, 1]
+            above = a[r + P : r + P + Q] if l < L - 1 else out
+            above[:] = 0.0
+            for p in range(P):
+                x = a[r + p]
+                locate(x[0], B, breaks[r + p], origin[r + p], h[r + p], piece, u)
+                silu_of_branch(x[0], B, 2, layers[l, 4], s)
+                which_move(B, x, moving)
+                edges_forward(B, Q, x, moving, piece, u, s, C, V, e, above, c, phi, window)
+                e += Q
+            r += P
+        for q in range(y.shape[2]):
+            for k in range(M):
+                for n in range(B):
+                    y[k, low + n, q] = out[q, k, n]
+
+
+@njit(parallel=True, **SUMS)
+def jets_parallel(size, layers, C, V, breaks, origin, h, window, z, tape, y):
+    """`jets_part` on slices of `size` samples at a time, a multiple of JETS."""
+    N = z.shape[1]
+    for part in prange((N + size - 1) // size):
+        low, high = part * size, min(N, (part + 1) * size)
+        jets_part(low, high, layers, C, V, breaks, origin, h, window, z, tape, y)
+
+
+@njit(**SUMS)
+def jets_pullback_part(part, start, stop, layers, C, V, breaks, origin, h, window, tape, y_bar, z_bar, C_bar, V_bar):
+    """Samples start..stop of the adjoint of `jets_part`, added to C_bar and V_bar [part]; see `pullback_part`.
+
+    An empty z_bar says that the adjoint of the inputs is not wanted.
+    """
+    M, d, D, L = y_bar.shape[0], len(window) - 1, (y_bar.shape[0] - 1) // 2, layers.shape[0]
+    piece, u, s = np.empty(JETS, np.int64), np.empty(JETS, y_bar.dtype), np.zeros((4, JETS), y_bar.dtype)
+    c, phi, adjoint = np.empty((d + 1, JETS), u.dtype), np.empty((3, JETS), u.dtype), np.empty((3, JETS), u.dtype)
+    pairs, edges, widest = 0, 0, y_bar.shape[2]
+    for l in range(L):
+        pairs, edges = pairs + layers[l, 0], edges + layers[l, 0] * layers[l, 1]
+        widest = max(widest, layers[l, 0])
+    above, below = np.empty((widest, M, JETS), u.dtype), np.empty((widest, M, JETS), u.dtype)
+    moving, C_part, V_part = np.empty(D + 1, np.bool_), C_bar[part], V_bar[part]
+    for low in range(start, stop, JETS):
+        B, a, r, e = min(JETS, stop - low), tape[low // JETS], pairs, edges
+        for q in range(y_bar.shape[2]):
+            for k in range(M):
+                for n in range(B):
+                    above[q, k, n] = y_bar[k, low + n, q]
+        for l in range(L - 1, -1, -1):
+            P, Q = layers[l, 0], layers[l, 1]
+            r, e = r - P, e - P * Q
+            inputs = l > 0 or z_bar.size > 0
+            for p in range(P):
+                x, x_bar = a[r + p], below[p]
+                x_bar[:] = 0.0
+                locate(x[0], B, breaks[r + p], origin[r + p], h[r + p], piece, u)
+                silu_of_branch(x[0], B, 3, layers[l, 4], s)
+                which_move(B, x, moving)
+                own = e + p * Q
+                edges_pullback(
+                    B, Q, x, moving, piece, u, s, C, V, own, above, inputs, x_bar, C_part, V_part, c, phi, adjoint, window
+                )
+            above, below = below, above
+        if z_bar.size > 0:
+            for p in range(z_bar.shape[2]):
+                for k in range(M):
+                    for n in range(B):
+                        z_bar[k, low + n, p] = above[p, k, n]
+
+
+@njit(parallel=True, **SUMS)
+def jets_pullback_parallel(size, layers, C, V, breaks, origin, h, window, tape, y_bar, z_bar, C_bar, V_bar):
+    """`jets_pullback_part` on slices of `size` samples at a time, a multiple of JETS."""
+    N = y_bar.shape[1]
+    for part in prange((N + size - 1) // size):
+        low, high = part * size, min(N, (part + 1) * size)
+        jets_pullback_part(part, low, high, layers, C, V, breaks, origin, h, window, tape, y_bar, z_bar, C_bar, V_bar)
