@@ -1,7 +1,7 @@
 """Narrow networks in one kernel call: value and gradient of the squared error, and jets forward and back.
 
 Small plain KANs spend their time between layers: in Python, and on tables that are made once forward and once backward.
-For them kernels take blocks of samples through all layers and back. `Narrow.of` and `Narrow.jets` state the rules;
+For them kernels take blocks of samples through all layers and back. `Narrow.of`, `loss` and `jets` state the rules;
 everything else goes layer by layer, with the same result to rounding.
 """
 
@@ -16,9 +16,10 @@ from kanref.bases import BSpline
 from kanref.kernels import spline_layer as kernel
 from kanref.weights import Full
 
-MOST_INPUTS = 32  # of all layers together: what keeps the tables of a block in the second-level cache
-MOST_COEFFICIENTS = 2**16  # of polynomials that jets take: what stays in the second-level cache
-MOST_DEGREE = 5  # of these polynomials: powers lose a digit or so with every two degrees
+MOST_INPUTS = 48  # of all layers together, from which on the layers' own kernels are as fast
+MOST_LOSS_INPUTS = 32  # the same for the squared error: what keeps the tables of a block in the second-level cache
+MOST_COEFFICIENTS = 2**16  # of the polynomials that jets take: what stays in the second-level cache
+MOST_DEGREE = 5  # of these polynomials: powers lose digits as the degree grows
 PART = 512  # samples to a unit of parallel work
 PARALLEL_WORK = 30_000  # multiply-adds from which a second thread pays for its start
 
@@ -58,6 +59,11 @@ class Narrow:
         return cls(np.array(rows), tuple(splines), None if parts[0][1] is None else 0, work)
 
     # --------------------------------------------------------------------------------------------------- a loss
+
+    @cached_property
+    def loss(self):
+        """Whether the squared error goes through at once."""
+        return self.layers[:, 0].sum() <= MOST_LOSS_INPUTS
 
     def squared_error(self, theta, x, y):
         """1/(N m) sum (f(x; theta) - y)^2 and its gradient."""
@@ -145,8 +151,9 @@ class Narrow:
             kernel.jets_pullback_parallel(PART, *own)
         else:
             kernel.jets_pullback_part(0, 0, N, *own)
+        C_bar, V_bar = (a[0] if parts == 1 else a.sum(0) for a in (C_bar, V_bar))
         theta_bar = np.empty_like(theta)
-        kernel.from_pieces(C_bar.sum(0), V_bar.sum(0), self.layers, first, A, theta_bar)
+        kernel.from_pieces(C_bar, V_bar, self.layers, first, A, theta_bar)
         return theta_bar, z_bar if inputs else None
 
 

@@ -371,7 +371,7 @@ class KAN:
 
     def squared_error(self, theta, x, y):
         """1/(N m) sum (f(x; theta) - y)^2 and its gradient, for x (N, n), y (N, m) in theta's precision."""
-        if self._narrow is not None:
+        if self._narrow is not None and self._narrow.loss:
             return self._narrow.squared_error(theta, x, y)
         f, tape = self.forward(theta, x[None])
         r = f[0] - y

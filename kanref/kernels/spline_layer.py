@@ -779,10 +779,11 @@ def edges_forward(B, Q, x, moving, piece, u, s, C, V, e, y, c, phi, window):
     """
     d, D, zero = len(window) - 1, (x.shape[0] - 1) // 2, u.dtype.type(0)
     for q in range(Q):
-        v = V[e + q]
+        v, C_q = V[e + q], C[e + q]
         for n in range(B):  # by itself, as it cannot be vectorised
+            row = C_q[piece[n]]
             for m in range(len(window)):
-                c[m, n] = C[e + q, piece[n], m]
+                c[m, n] = row[m]
         for n in range(B):
             f_0, f_1, f_2 = c[d, n], zero, zero
             for m in range(d):
@@ -823,15 +824,18 @@ def edges_pullback(B, Q, x, moving, piece, u, s, C, V, e, y_bar, inputs, x_bar, 
                 c[m, n] = a_0
                 a_0, a_1, a_2 = u[n] * a_0 + a_1, u[n] * a_1 + 2 * a_2, u[n] * a_2
         V_bar[e + q] += v_bar
+        C_q_bar = C_bar[e + q]
         for n in range(B):
+            row_bar = C_q_bar[piece[n]]
             for m in range(len(window)):
-                C_bar[e + q, piece[n], m] += c[m, n]
+                row_bar[m] += c[m, n]
         if not inputs:
             continue
-        v = V[e + q]
+        v, C_q = V[e + q], C[e + q]
         for n in range(B):
+            row = C_q[piece[n]]
             for m in range(len(window)):
-                c[m, n] = C[e + q, piece[n], m]
+                c[m, n] = row[m]
         for n in range(B):
             f_0, f_1, f_2, f_3 = c[d, n], zero, zero, zero
             for m in range(d):
