@@ -18,6 +18,7 @@ What makes them fast:
   * `window` is a tuple whose only meaning is its length d+1: Numba knows it while compiling and unrolls the loops.
 
 Results do not depend on the number of threads: work is divided by sizes alone and partial sums are added in order.
+Parallel loops count in uint64; the index is made int64 so that Numba compiles what it is passed to only once.
 """
 
 import numpy as np
@@ -603,7 +604,8 @@ def pullback_parallel(samples, inputs, z, t, h, window, policy, W, V, y_bar, z_b
     """`pullback_part` on rectangles of `samples` x `inputs`; each part of the samples has its own W_bar[part]."""
     _, N, P = z.shape
     across = (P + inputs - 1) // inputs
-    for task in prange((N + samples - 1) // samples * across):
+    for index in prange((N + samples - 1) // samples * across):
+        task = np.int64(index)
         part, low = task // across, task % across * inputs
         start, stop, high = part * samples, min(N, (part + 1) * samples), min(P, low + inputs)
         pullback_part(part, start, stop, low, high, z, t, h, window, policy, W, V, y_bar, z_bar, W_bar, V_bar)
@@ -710,7 +712,8 @@ def loss_part(part, start, stop, theta, layers, x, y, t, h, window, policy, base
 def loss_parallel(size, theta, layers, x, y, t, h, window, policy, base, scale, values, theta_bar):
     """`loss_part` on slices of `size` samples at a time."""
     N = x.shape[0]
-    for part in prange((N + size - 1) // size):
+    for index in prange((N + size - 1) // size):
+        part = np.int64(index)
         low, high = part * size, min(N, (part + 1) * size)
         loss_part(part, low, high, theta, layers, x, y, t, h, window, policy, base, scale, values, theta_bar)
 
@@ -729,12 +732,12 @@ def piece_table(t, window, policy, origin, first, A):
     K = T - d - 1
     for p in range(t.shape[0]):
         for s in range(T + 1):
-            b, j = np.zeros((d + 1, d + 1, 1), t.dtype), s - 1
+            b, j, kept = np.zeros((d + 1, d + 1, 1), t.dtype), s - 1, d + 1
             if policy != ZERO and (s <= d or s > K):
                 origin[p, s] = t[p, d] if s <= d else t[p, K]
                 j = find_span(origin[p, s], t[p], d, K)
                 local_table(origin[p, s], t[p], j, window, d, b, 0)
-                b[2 if policy == LINEAR else 1 :] = 0.0
+                kept = 2 if policy == LINEAR else 1
                 first[p, s] = j - d
             elif 0 <= j < T - 1 and t[p, j] < t[p, j + 1]:
                 origin[p, s] = t[p, j]
@@ -743,7 +746,8 @@ def piece_table(t, window, policy, origin, first, A):
             factorial = 1.0
             for m in range(d + 1):
                 factorial *= max(m, 1)
-                A[p, s, m] = b[m, :, 0] / factorial
+                for i in range(d + 1):
+                    A[p, s, m, i] = b[m, i, 0] / factorial if m < kept else 0.0
 
 
 @njit(**PLAIN)
@@ -927,7 +931,8 @@ def jets_part(start, stop, layers, C, V, breaks, origin, h, window, z, tape, y):
     c, phi, out = np.empty((d + 1, JETS), z.dtype), np.empty((3, JETS), z.dtype), np.empty((y.shape[2], M, JETS), z.dtype)
     moving = np.empty(D + 1, np.bool_)
     for low in range(start, stop, JETS):
-        B, a, r, e = min(JETS, stop - low), tape[low // JETS], 0, 0
+        B, a = min(JETS, stop - low), tape[low // JETS]
+        r, e = np.int64(0), np.int64(0)  # for a mere 0 Numba would compile `edges_forward` once more
         for p in range(z.shape[2]):
             for k in range(M):
                 for n in range(B):
@@ -1006,6 +1011,7 @@ def jets_pullback_part(part, start, stop, layers, C, V, breaks, origin, h, windo
 def jets_pullback_parallel(size, layers, C, V, breaks, origin, h, window, tape, y_bar, z_bar, C_bar, V_bar):
     """`jets_pullback_part` on slices of `size` samples at a time, a multiple of JETS."""
     N = y_bar.shape[1]
-    for part in prange((N + size - 1) // size):
+    for index in prange((N + size - 1) // size):
+        part = np.int64(index)
         low, high = part * size, min(N, (part + 1) * size)
         jets_pullback_part(part, low, high, layers, C, V, breaks, origin, h, window, tape, y_bar, z_bar, C_bar, V_bar)
