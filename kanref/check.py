@@ -26,6 +26,7 @@ from kanref import arrays as border
 from kanref import bases, jets, objectives, spec, terms
 from kanref.bases import BSpline, Chebyshev, MinMax, Pointwise
 from kanref.edges import Symbolic
+from kanref.free_knots import LEAST, FreeKnots
 from kanref.functions import LIBRARY
 from kanref.network import KAN, Layer, kan, spline_layer
 from kanref.nodes import AFFINE, Nodes
@@ -143,6 +144,13 @@ def define_nodes(nodes, arrays, number):
     return lambda u: spec.nodes(u, nodes.arity, *affine)
 
 
+def define_free_knots(term, spacing, number):
+    """The B-splines of the definition on the knots that the spacing gives."""
+    ends = zip(spacing.tolist(), numbers(term.low, number).tolist(), numbers(term.high, number).tolist())
+    knots = [spec.free_knots(s, term.degree, low, high, number(LEAST)) for s, low, high in ends]
+    return spec.bspline_basis(knots, term.degree, term.outside)
+
+
 def define_formula(function):
     """A function of a `Symbolic` term by the definition: series -> series."""
     if LIBRARY.get(function.name) is not function:
@@ -168,6 +176,8 @@ def definition(net, theta):
                 formulas += [(q, p, define_formula(f), row) for (q, p, f), row in zip(term.formulas, own["affine"])]
             elif isinstance(term, Linear):
                 sums.append((define_basis(term.basis, number), define_tensor(term.weights, own, number)))
+            elif isinstance(term, FreeKnots):
+                sums.append((define_free_knots(term, own["spacing"], number), define_tensor(term.weights, own, number)))
             else:
                 raise TypeError(f"the definition does not know terms of type {type(term).__name__} ({name!r})")
         if not sums:
@@ -648,6 +658,9 @@ def structures(rng):
     nets["formulas and splines"] = KAN(
         tuple(Layer({**spline_layer(2, Q, basis).terms, "symbolic": f}) for Q, f in zip((2, 1), formulas))
     )
+    free = lambda Q, outside: FreeKnots(Full((Q, 2, 6)), 3, -1.0, 1.0, outside)
+    nets["free knots"] = KAN(tuple(Layer({"spline": free(Q, "zero")}) for Q in (2, 1)))
+    nets["free knots, outside linear"] = KAN(tuple(Layer({"spline": free(Q, "linear")}) for Q in (2, 1)))
     nets["linear first layer"] = kan([2, 3, 1], intervals=3, first="linear", bias=True)
     nets["inputs by tanh"] = kan([2, 2, 1], intervals=2, normalise=bases.tanh)
     nets["inputs by sigmoid"] = kan([2, 2, 1], intervals=2, domain=(0.0, 1.0), normalise=bases.sigmoid, bias=True)

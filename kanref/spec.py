@@ -49,12 +49,12 @@ def bspline(x, knots, degree, order=0, outside="zero"):
     Spans are half open except the last one of positive width, which is closed. The domain is [t_degree, t_K];
     `outside` says what happens beyond it: "zero", the functions as they stand, which vanish beyond the last knot
     (pykan); "linear", straight continuation with the edge's value and slope; "clamp", the edge's value. The two
-    latter take the edge from the inside. A complex x is placed by its real part.
+    latter take the edge from the inside. Complex x and knots are placed by their real parts.
     """
-    K, u = len(knots) - degree - 1, getattr(x, "real", x)
-    a, b = knots[degree], knots[K]
+    K, u, places = len(knots) - degree - 1, getattr(x, "real", x), [getattr(t, "real", t) for t in knots]
+    a, b = places[degree], places[K]
     if outside in ("linear", "clamp") and not a <= u <= b:
-        edge = x - x + (a if u < a else b)  # the edge as a number of x's own type
+        edge = x - x + (knots[degree] if u < a else knots[K])  # the edge as a number of x's own type
         if order >= 2 or (order == 1 and outside == "clamp"):
             return [0 * x] * K
         value = bspline(edge, knots, degree, order, "edge")
@@ -63,11 +63,11 @@ def bspline(x, knots, degree, order=0, outside="zero"):
         slope = bspline(edge, knots, degree, 1, "edge")
         return [v + (x - edge) * s for v, s in zip(value, slope)]
     spans = len(knots) - 1
-    closed = last_span(knots, 0, spans) if outside == "zero" else last_span(knots, degree, K)
+    closed = last_span(places, 0, spans) if outside == "zero" else last_span(places, degree, K)
     within = range(spans) if outside == "zero" else range(degree, K)
     one, zero = 1 + 0 * x, 0 * x
     B = [
-        one if i in within and (knots[i] <= u < knots[i + 1] or (i == closed and u == knots[i + 1])) else zero
+        one if i in within and (places[i] <= u < places[i + 1] or (i == closed and u == places[i + 1])) else zero
         for i in range(spans)
     ]
     for d in range(1, degree + 1):
@@ -241,6 +241,19 @@ def bspline_basis(knots, degree, outside="zero"):
         return [compose([table[i] for table in tables], z) for i in range(len(knots[p]) - degree - 1)]
 
     return basis
+
+
+def free_knots(spacing, degree, low, high, least):
+    """The knots of one input from trained spacing: t_i = a + (b - a) (p_1 + ... + p_i), p = least/n + (1 - least) softmax(s),
+    and `degree` more on each side that repeat the first and the last spacing."""
+    e = [library(s).exp(s) for s in spacing]
+    p = [least / len(e) + (1 - least) * c / sum(e) for c in e]
+    t = [low + 0 * p[0]]
+    for c in p[:-1]:
+        t.append(t[-1] + (high - low) * c)
+    t.append(high + 0 * p[0])
+    left, right = t[1] - t[0], t[-1] - t[-2]
+    return [t[0] - k * left for k in range(degree, 0, -1)] + t + [t[-1] + k * right for k in range(1, degree + 1)]
 
 
 def chebyshev_basis(degree):
