@@ -1,6 +1,6 @@
 """The shape of the house, read from its imports: floors, leaves, what is never used, and what stands at the top.
 
-    4   model plot sklearn interop golden check papers cli io bench job discover solve    the doors
+    4   model plot sklearn interop golden check papers cli io bench job discover solve adapters    the doors
     3   grids objectives sparsify symbolic lotra multilevel pde initialise data
     2   network mlp                                                       the waist
     1   bases functions weights terms edges nodes narrow power_relu free_knots
@@ -29,7 +29,7 @@ LEVELS = (
     "bases functions weights terms edges nodes narrow power_relu free_knots",
     "network mlp",
     "grids objectives sparsify symbolic lotra multilevel pde initialise data",
-    "model plot sklearn interop golden check papers cli io bench job discover solve",
+    "model plot sklearn interop golden check papers cli io bench job discover solve adapters",
 )
 FLOOR = {module: floor for floor, modules in enumerate(LEVELS) for module in modules.split()}
 BESIDE = {1, 2, 3, 4}  # floors whose modules may import each other
