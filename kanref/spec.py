@@ -9,8 +9,8 @@ Contents, in the order of the paper (Liu et al., arXiv 2404.19756):
 
     1. B-splines and their derivatives      Cox-de Boor on any non-decreasing knots
     2. truncated Taylor series              input derivatives of any order
-    3. bases                                B-splines, Chebyshev, base functions b(x), functions of formulas
-    4. weights                              full, masked, scaled
+    3. bases                                B-splines, power ReLUs, Chebyshev, base functions b(x), functions of formulas
+    4. weights                              full, masked, scaled, low-rank, in another basis
     5. layer and network                    sum of terms, formulas on edges, product nodes, affine nodes
     6. losses
     7. optimisers                           Adam's step, the L-BFGS direction
@@ -256,6 +256,18 @@ def free_knots(spacing, degree, low, high, least):
     return [t[0] - k * left for k in range(degree, 0, -1)] + t + [t[-1] + k * right for k in range(1, degree + 1)]
 
 
+def power_relu_basis(knots, degree):
+    """ReLU((x - t_j)/h)^degree for the first T - degree - 1 of the T knots of row p, h their mean spacing; 1 at s = 0^0."""
+
+    def basis(p, z):
+        t = knots[p]
+        h, zero = (t[-1] - t[0]) / (len(t) - 1), [0 * c for c in z]
+        s = [[(z[0] - a) / h, *(c / h for c in z[1:])] for a in t[: len(t) - degree - 1]]
+        return [power(series, degree) if series[0].real >= 0 else zero for series in s]
+
+    return basis
+
+
 def chebyshev_basis(degree):
     """T_0, ..., T_degree of tanh x: T_0 = 1, T_1 = s, T_{j+1} = 2 s T_j - T_{j-1}."""
 
@@ -287,6 +299,21 @@ def tucker(core, U_out, U_in, U_basis):
     W = np.tensordot(core, U_basis, (2, 1))
     W = np.tensordot(W, U_in, (1, 1)).swapaxes(1, 2)
     return np.tensordot(U_out, W, (1, 0))
+
+
+def in_basis(W, knots, degree):
+    """The B-spline weights of power-ReLU weights W: sum_j W[q,p,j] c_j, where psi_i = sum_{j >= i} c_j B_j on the domain.
+
+    By Marsden's identity c_j = prod_{l=1..degree} (t_{j+l} - t_i)/h for row p of knots, (P, T).
+    """
+    K = len(knots[0]) - degree - 1
+
+    def coefficient(t, i, j):
+        h = (t[-1] - t[0]) / (len(t) - 1)
+        return math.prod(((t[j + l] - t[i]) / h for l in range(1, degree + 1)), start=int(j >= i))
+
+    A_inverse = np.array([[[coefficient(t, i, j) for j in range(K)] for i in range(K)] for t in knots])
+    return np.stack([np.tensordot(W[:, p], A_inverse[p], (1, 0)) for p in range(len(knots))], 1)
 
 
 def lotra(base, scale, W):

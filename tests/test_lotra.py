@@ -292,3 +292,22 @@ def test_bases_of_one_function_are_adapted_on_request():
     net, theta, new, vector = adapted("plain", terms=("base", "spline"))
     assert new.layers[0].terms["base"].basis is bases.silu
     assert new.split(vector)["0.base.U_basis"].shape == (1, 1)
+
+
+@pytest.mark.parametrize("ranks", [(2, 2, 2), (3, 2, 4)], ids=["factored", "written out"])
+@pytest.mark.parametrize("basis", [BSpline.uniform(2, 4, 3), Chebyshev(6)], ids=["splines", "chebyshev"])
+def test_both_ways_through_a_slim_layer(basis, ranks):
+    """The term's contract with jets, and equality with W written out, whichever way the rule takes."""
+    rng = np.random.default_rng(11)
+    term = Linear(basis, Tucker((6, 2, 7), ranks))
+    assert term.factored == (ranks == (2, 2, 2))
+    check.check_term(term, rng, rng.uniform(-0.9, 0.9, (5, 2)))
+    arrays = {name: rng.normal(size=shape) for name, shape in term.arrays.items()}
+    full, z = Linear(basis, Full((6, 2, 7))), rng.uniform(-0.9, 0.9, (3, 8, 2))
+    W = {"W": term.weights.tensor(arrays)}
+    assert_allclose(term.forward(arrays, z), full.forward(W, z), rtol=0, atol=1e-12)
+    y_bar = rng.normal(size=(3, 8, 6))
+    (own, z_bar), (theirs, z_bar_full) = term.pullback(arrays, z, y_bar), full.pullback(W, z, y_bar)
+    assert_allclose(z_bar, z_bar_full, rtol=0, atol=1e-11)
+    for name, a in term.weights.pullback(arrays, theirs["W"]).items():
+        assert_allclose(own[name], a, rtol=0, atol=1e-11 * np.abs(a).max())
