@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from kanref import jets
 from kanref.check import check_objective
 from kanref.network import kan
 from kanref.pde.allen_cahn import allen_cahn, begin, initial, layer, solution
@@ -46,7 +47,7 @@ def test_reference_meets_the_initial_data_and_the_conditions_at_the_ends():
 
 
 def test_reference_solves_the_equation_by_differences():
-    """A third-order Runge-Kutta method and second differences, on a grid that shares nothing with the reference but u(x, 0.05)."""
+    """Second differences and a Runge-Kutta method of third order, on a grid of their own, from u(x, 0.05)."""
     n, T = 1601, (0.05, 0.35)
     x = np.linspace(-1, 1, n)
     at = lambda t: solution(np.stack([x, np.full(n, t)], 1))
@@ -101,8 +102,6 @@ def test_begin_is_a_jet():
     eps, h = 1e-3, 1e-4
     x = np.array([[0.95, 0.4], [-0.97, 0.6], [0.2, 0.1], [0.99, 0.9]])
     v = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, -0.8]])
-    from kanref import jets
-
     f = lambda x: begin(jets.seed(x), eps)[0]
     value, first, second = jets.parts(begin(jets.seed(x, v), eps))
     assert_allclose(value, f(x))

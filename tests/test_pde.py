@@ -9,12 +9,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 import kanref.pde
 from kanref import jets, optimize
 from kanref.check import DIFFERENCE, cases, check_objective, difference, four_checks, relative
+from kanref.multilevel.nested import least_squares
 from kanref.network import kan
 from kanref.pde import PROBLEMS, helmholtz, reaction_diffusion, sampling
 from kanref.pde.poisson import poisson, solution, source
 from kanref.pde.problem import Part, Problem, dirichlet
 from kanref.pde.trial import Trial, cap
-from kanref.pde.weighting import Attention, Causal
+from kanref.pde.weighting import Attention, Causal, held
 
 CASES = {
     "poisson": {},
@@ -478,6 +479,26 @@ def test_adam_with_attention_is_deterministic_and_learns():
     assert_array_equal(theta, again)
     assert problem.errors(net, theta)[0] < 0.05 < problem.errors(net, net.init(0))[0]
     assert weights.min() < 0.9 and weights.max() <= 1
+
+
+@pytest.mark.parametrize("method", (partial(optimize.lbfgs, steps=15), least_squares(6)))
+def test_weights_are_held_while_a_run_compares_values(method):
+    problem, net = PROBLEMS["heat"](), kan([2, 3, 1], intervals=2, base=None)
+    points = problem.points({"equation": 50, "initial": 9}, "random")
+    causal = Causal(points["equation"][:, 1], 4, 0.5)
+    loss, theta = problem.objective(net, points, weights={"equation": causal}), net.init(1)
+    seen = []
+    for _ in range(2):
+        by_hand = Causal(points["equation"][:, 1], 4, 0.5)
+        by_hand.update(problem.residual(net, theta, points["equation"]))
+        done = held(method)(loss, theta, callback=lambda state: seen.append(causal.weights.copy()))
+        assert_array_equal(causal.weights, by_hand.weights)
+        fixed = problem.objective(net, points, weights={"equation": by_hand.weights})
+        assert done.history.value[0] == pytest.approx(fixed(theta)[0], rel=1e-12)
+        assert done.value == pytest.approx(fixed(done.theta)[0], rel=1e-12)
+        assert (np.diff(done.history.value) <= 0).all() and done.value < done.history.value[0]
+        theta = done.theta
+    assert len({w.tobytes() for w in seen}) == 2
 
 
 def test_a_run_that_diverges_leaves_the_weights_alone():

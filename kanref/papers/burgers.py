@@ -12,8 +12,8 @@ first layer without bias and cubic splines after it; hidden values go through ta
 
 Rows with L-BFGS have the paper's numbers of steps as numbers of evaluations. A loss on 64 x 64 points hardly sees the front,
 which is as wide as their distance, so small losses come with errors of per cents there. The rows "best" are meant for the
-error: conditions by construction, points that crowd at x = 0, degree 5, a smaller network whose knots are moved to the
-activations, Levenberg-Marquardt on every level; beside it an MLP with everything it can use of that.
+error: conditions by construction, points that crowd at x = 0, a smaller network of degree 5 whose first knots crowd there too,
+Levenberg-Marquardt on every level; beside it an MLP with everything it can use of that.
 
 Errors are against Cole-Hopf on an even mesh of 201 x 201 points. Work is evaluations times 2^level, the paper's unit; an
 evaluation of local splines costs as much on every level, so seconds (of one processor, training alone) are there too.
@@ -38,12 +38,12 @@ from kanref.pde.burgers import burgers
 from kanref.words import aligned
 
 PROBLEM = burgers(nu=0.01)
-PAPER = {  # parameters; mean and standard deviation of the training loss
-    "coarse": ("3400", 6.635e-3, 4.060e-3),
-    "fine": ("9700", 4.072e-3, 2.514e-3),
-    "multilevel": ("9700", 2.402e-5, 1.897e-5),
-    "MLP [2, 20, 20, 1]": ("500", 2.334e-2, 1.740e-3),
-    "MLP [2, 56, 56, 1]": ("3416", 1.734e-2, 7.989e-3),
+PAPER = {  # mean and standard deviation of the training loss
+    "coarse": (6.635e-3, 4.060e-3),
+    "fine": (4.072e-3, 2.514e-3),
+    "multilevel": (2.402e-5, 1.897e-5),
+    "MLP [2, 20, 20, 1]": (2.334e-2, 1.740e-3),
+    "MLP [2, 56, 56, 1]": (1.734e-2, 7.989e-3),
 }
 SEEDS = (1234, 1244, 1254, 1264, 1274)
 SETUP = {  # the paper's
@@ -60,33 +60,31 @@ BEST = {
     "intervals": 5,
     "degree": 5,
     "first": "spline",
-    "normalise": None,
+    "normalise": "tanh",
     "points": (96, 48, 3.0),  # in x, in t, stretch
     "hard": True,
 }
-COARSE, FINE, MULTILEVEL = (3200, 0, 0), (0, 0, 800), (800, 400, 200)
 PLAN = {
     "paper": SETUP,
     "rows": {  # form or widths of an MLP, optimiser, steps on every level
-        "coarse": ("spline", "adam", COARSE),
-        "fine": ("spline", "adam", FINE),
-        "multilevel": ("spline", "adam", MULTILEVEL),
-        "relu coarse": ("relu", "adam", COARSE),
-        "relu fine": ("relu", "adam", FINE),
-        "relu multilevel": ("relu", "adam", MULTILEVEL),
+        "coarse": ("spline", "adam", (3200, 0, 0)),
+        "fine": ("spline", "adam", (0, 0, 800)),
+        "multilevel": ("spline", "adam", (800, 400, 200)),
+        "relu multilevel": ("relu", "adam", (800, 400, 200)),
         "MLP [2, 20, 20, 1]": ((2, 20, 20, 1), "adam", (1400,)),
         "MLP [2, 56, 56, 1]": ((2, 56, 56, 1), "adam", (1400,)),
-        "multilevel, L-BFGS": ("spline", "lbfgs", MULTILEVEL),
-        "relu multilevel, L-BFGS": ("relu", "lbfgs", MULTILEVEL),
+        "multilevel, L-BFGS": ("spline", "lbfgs", (800, 400, 200)),
+        "relu multilevel, L-BFGS": ("relu", "lbfgs", (800, 400, 200)),
     },
     "setup": BEST,
     "best": {  # L-BFGS steps at first, then Levenberg-Marquardt steps on every level
-        "best, KAN": (None, 200, (60, 100, 30)),
+        "best, KAN": (None, 200, (60, 60, 30)),
         "best, MLP": ((2, 20, 20, 1), 500, (150,)),
     },
-    "mix": 0.3,  # of uniform knots and quantiles
+    "mix": 0.3,  # of uniform knots and quantiles, in the first layer
     "mesh": 201,
 }
+COSTLY = ("coarse", "MLP [2, 20, 20, 1]", "MLP [2, 56, 56, 1]", "relu multilevel", "relu multilevel, L-BFGS")  # three seeds
 SHORT = PLAN | {
     "paper": SETUP | {"widths": (2, 4, 4, 1), "points": {"equation": 256, "initial": 16, "left": 8, "right": 8}},
     "rows": {
@@ -96,8 +94,8 @@ SHORT = PLAN | {
         "MLP [2, 20, 20, 1]": ((2, 20, 20, 1), "adam", (70,)),
         "multilevel, L-BFGS": ("spline", "lbfgs", (40, 20, 10)),
     },
-    "setup": BEST | {"widths": (2, 3, 3, 1), "degree": 4, "points": (40, 16, 3.0)},
-    "best": {"best, KAN": (None, 60, (10, 10, 5)), "best, MLP": ((2, 8, 8, 1), 60, (20,))},
+    "setup": BEST | {"widths": (2, 4, 4, 1), "points": (40, 16, 3.0)},
+    "best": {"best, KAN": (None, 60, (20, 10)), "best, MLP": ((2, 8, 8, 1), 60, (20,))},
     "mesh": 61,
 }
 SHOWN = ("multilevel, L-BFGS", "best, KAN")  # rows whose errors and residuals are drawn
@@ -107,8 +105,6 @@ LOOKS = {  # colour and line of every row
     "coarse": ("#0072B2", "-"),
     "fine": ("#009E73", "-"),
     "multilevel": ("#D55E00", "-"),
-    "relu coarse": ("#0072B2", ":"),
-    "relu fine": ("#009E73", ":"),
     "relu multilevel": ("#D55E00", ":"),
     "MLP [2, 20, 20, 1]": ("#E69F00", "--"),
     "MLP [2, 56, 56, 1]": ("#8C6D1F", "--"),
@@ -189,7 +185,7 @@ def by_schedule(row, seed, plan, watch):
         theta = mlp_start(net, seed)
     watch.unit = 2**first
     stages = [Stage(minimiser(method, count)) for count in steps[first:] if count]
-    done = finished(nested(net, theta, partial(loss, setup=setup), stages, callback=watch))
+    done = finished(nested(net, theta, partial(loss, setup=setup), stages, safeguard=False, callback=watch))
     return [(2 ** (first + k), level.net, level.theta) for k, level in enumerate(done.levels)]
 
 
@@ -202,7 +198,7 @@ def as_well_as_possible(row, seed, plan, watch):
     done = finished(train(net, mlp_start(net, seed) if theta is None else theta, stages=[minimiser("lbfgs", first)]))
     net, theta, watch.before = done.net, done.theta, done.work
     if widths is None:
-        net, theta = grids.update_from_samples(net, theta, points(setup)["equation"], mix=plan["mix"])[:2]
+        net, theta = grids.update_from_samples(net, theta, points(setup)["equation"], mix=plan["mix"], layers=[0])[:2]
     stages = [Stage(least_squares(count), refine=int(l > 0)) for l, count in enumerate(steps)]
     done = finished(train(net, theta, stages=stages))
     return [(2**l, level.net, level.theta) for l, level in enumerate(done.levels)]
@@ -252,39 +248,39 @@ def run(folder, progress=None, short=False, jobs=1):
 
     short: one seed, small networks, few points and steps, in burgers-short.json.
     """
-    plan, seeds = (SHORT, SEEDS[:1]) if short else (PLAN, SEEDS)
+    plan = SHORT if short else PLAN
     stem = os.path.join(folder, "burgers-short" if short else "burgers")
-    names = (*plan["best"], *plan["rows"])
-    keys = [f"{name} / {seed}" for seed in seeds for name in names]
+    seeds = {name: SEEDS[: 1 if short else 3 if name in COSTLY else 5] for name in (*plan["rows"], *plan["best"])}
+    keys = [f"{name} / {seed}" for seed in SEEDS for name in reversed(seeds) if seed in seeds[name]]
     done = cells(f"{stem}.json", plan, keys, partial(train, plan=plan), progress, jobs)
-    results = {name: [done[f"{name} / {seed}"] for seed in seeds] for name in (*plan["rows"], *plan["best"])}
+    results = {name: [done[f"{name} / {seed}"] for seed in seeds[name]] for name in seeds}
     draw(results).savefig(f"{stem}.png", dpi=150)
-    return text(results)
+    return text(results, plan)
 
 
-def text(results):
+def text(results, plan):
     """Losses, errors and times beside the paper's means; below, all seeds; below that, the levels of the best."""
-    rows = [("", "parameters", "paper", "loss", "std", "median", "paper", "std", "L2", "worst", "largest", "seconds")]
+    rows = [("", "seeds", "parameters", "loss", "std", "median", "paper", "std", "L2", "worst", "largest", "seconds")]
     seeds = []
     for name, runs in results.items():
         last = np.array([run["levels"][-1] for run in runs])
         _, size, value, L2, top, _, seconds = last.T
-        count, mean, std = PAPER.get(name, ("-", None, None))
-        theirs = (f"{mean:.2e}", f"{std:.1e}") if mean else ("-", "-")
+        theirs = [f"{PAPER[name][0]:.2e}", f"{PAPER[name][1]:.1e}"] if name in PAPER else ["-", "-"]
         own = [f"{value.mean():.2e}", f"{value.std(ddof=1) if len(value) > 1 else 0:.1e}", f"{np.median(value):.2e}"]
         errors = [f"{np.median(L2):.1e}", f"{L2.max():.1e}", f"{np.median(top):.1e}", f"{np.median(seconds):.0f}"]
-        rows.append((name, f"{size[0]:.0f}", count, *own, *theirs, *errors))
-        seeds.append((name, *(f"{v:.2e}" for v in value), "", *(f"{e:.1e}" for e in L2)))
+        rows.append((name, len(runs), f"{size[0]:.0f}", *own, *theirs, *errors))
+        for title, numbers in (("loss", value), ("L2", L2)):
+            seeds.append((name if title == "loss" else "", title, *(f"{v:.2e}" for v in numbers), *[""] * (5 - len(runs))))
     levels = [("intervals", "parameters", "loss", "L2", "worst", "largest", "seconds")]
-    best = next(name for name in results if name == SHOWN[1])
+    best = SHOWN[1]
     for level in np.moveaxis([run["levels"] for run in results[best]], 0, 1):
         l, size, value, L2, top, _, seconds = np.median(level, 0)
         numbers = (f"{value:.1e}", f"{L2:.1e}", f"{level[:, 3].max():.1e}", f"{top:.1e}", f"{seconds:.0f}")
-        levels.append((f"{BEST['intervals'] * l:.0f}", f"{size:.0f}", *numbers))
+        levels.append((f"{plan['setup']['intervals'] * l:.0f}", f"{size:.0f}", *numbers))
     return (
-        f"Training loss, mean and standard deviation of {len(seeds[0]) // 2 - 1} seeds, and errors against Cole-Hopf, medians\n"
-        f"{aligned(rows)}\n\nLosses of all seeds, and their relative L2 errors\n{aligned(seeds)}\n\n"
-        f"{best}, [{', '.join(map(str, BEST['widths']))}], after each level\n{aligned(levels)}"
+        "Training loss, means beside the paper's, and errors against Cole-Hopf: relative L2, median and worst; largest, median\n"
+        f"{aligned(rows)}\n\nAll seeds\n{aligned([('', '', *SEEDS), *seeds], 2)}\n\n"
+        f"{best}, {list(plan['setup']['widths'])}, after each level\n{aligned(levels)}"
     )
 
 
@@ -293,6 +289,7 @@ def draw(results):
     a residual of the rows `SHOWN`."""
     from matplotlib.colors import SymLogNorm
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure = Figure(figsize=(14, 7.4), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(1.25, 1))
@@ -307,7 +304,7 @@ def draw(results):
                 work, value = np.array(run["trace"]).T
                 look = dict(zip(("color", "ls"), LOOKS[name])) | {"lw": 1.1, "label": None if k else name}
                 axes.loglog(work[1:], value[1:], **look)
-        axes.axhline(PAPER["multilevel"][1], color="0.6", lw=0.8, zorder=0)  # the paper's mean
+        axes.axhline(PAPER["multilevel"][0], color="0.6", lw=0.8, zorder=0)  # the paper's mean
         axes.set(title=f"training loss: {title}", xlabel="work: evaluations × 2^level")
     curves[1].sharey(curves[0])
     for name, runs in results.items():
@@ -318,18 +315,21 @@ def draw(results):
     curves[2].set(title="relative L2 error after every level", xlabel="processor seconds")
     for axes in curves:
         axes.grid(alpha=0.25)
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.legend(fontsize=7, frameon=False)
     x = crowded(*FIELD)
     shown = [("u by Cole-Hopf", PROBLEM.reference(x), None)]
     for name in SHOWN:
         shown += [(f"{quantity}: {name}", np.array(results[name][0][quantity]), 1e-3) for quantity in ("error", "residual")]
-    for axes, (title, values, linear) in zip(bottom.subplots(1, len(shown), sharey=True), shown):
+    panels = bottom.subplots(1, len(shown), sharey=True)
+    panels[0].set_ylabel("x")
+    for axes, (title, values, linear) in zip(panels, shown):
         reach = np.abs(values).max()
         norm = SymLogNorm(linear * reach, vmin=-reach, vmax=reach) if linear else None
         s, t = x[:, 1].reshape(FIELD[:2]), x[:, 0].reshape(FIELD[:2])
         look = {"cmap": "RdBu_r", "shading": "gouraud", "rasterized": True}
         image = axes.pcolormesh(s, t, values.reshape(FIELD[:2]), norm=norm, **look)
-        axes.set(title=f"{title}\nlargest {reach:.0e}" if linear else title, xlabel="t")
+        axes.set(title=f"{title}\nlargest {reach:.0e}" if linear else title, xlabel="t", xticks=(0, 0.5, 1))
         axes.title.set_fontsize(9)
         bottom.colorbar(image, ax=axes, shrink=0.9, ticks=(-reach, 0, reach), format="%.0e" if linear else "%.1f")
     return figure

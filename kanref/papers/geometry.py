@@ -1,4 +1,4 @@
-"""Spectra of the change of basis, tangent kernels, cost and digits of the two forms of a layer (multilevel paper, 3.3, Fig. 3).
+"""Spectra of the change of basis, tangent kernels, descent, cost and digits of both forms of a layer (multilevel paper, 3.3).
 
 spectra   lambda_max / lambda_min of A' A for A = (I - S)^r of size n; the paper: growth n^2r, "more than 1e2" for r = 1 and
           "more than 1e6" for r = 3 at n = 10. `DERIVED` has these ratios as computed independently through exact inverses.
@@ -6,6 +6,8 @@ spectra   lambda_max / lambda_min of A' A for A = (I - S)^r of size n; the paper
           where steps along the other basis' gradient may climb.
 kernels   eigenvalues of NTK_S and NTK_R of [2, 5, 1], first layer linear, cubic, at 200 points; the paper proves a bound of
           the ratio of the largest ones (printed as 4; it is 16) and shows none.
+rows      the four rows of the paper's table: [2, 5, 1] of cubic splines, iterate and gradient in either basis, from the
+          same functions, by L-BFGS and by Adam. The paper trains with the two rows whose gradient is its own.
 cost      one layer of 64 inputs and 64 outputs at 1000 points: local B-splines (kanref's kernel), all B-splines by the
           recursion of Cox and de Boor in NumPy, and power ReLUs. The paper times three hidden layers of width 64 on a GPU
           and states O(PQ(n r + r^2)) for splines, O(PQ(n + r)) for power ReLUs: dense forms both. Processor time, the
@@ -21,9 +23,11 @@ from time import process_time
 
 import numpy as np
 
+from kanref import objectives, optimize
 from kanref.bases import BSpline
+from kanref.data.toys import SCALING
 from kanref.multilevel.geometry import condition, norm, sign_changes, spectrum, tangent_bound, tangent_kernels, within
-from kanref.multilevel.relu_form import rational
+from kanref.multilevel.relu_form import in_relus, rational
 from kanref.network import kan
 from kanref.papers.experiment import cells
 from kanref.power_relu import PowerReLU, differences, inverse, sums, to_relu, to_splines
@@ -48,9 +52,19 @@ PLAN = {
     "width": 64,
     "repeats": 10,
     "digits": (5, 10, 20, 40, 80),
+    "rows": {
+        "intervals": 10,
+        "samples": 500,
+        "L-BFGS": 100,
+        "Adam": 500,
+        "rates": (1e-2, 1e-3),
+        "seeds": (0, 1, 2, 3, 4),
+    },
 }
 FEW = {"degrees": (1, 3), "cost": (4, 16), "samples": 100, "width": 16, "repeats": 3}
 SHORT = PLAN | {"kernels": (5, 10), "points": 60} | FEW
+SHORT["rows"] = PLAN["rows"] | {"samples": 100, "L-BFGS": 10, "Adam": 20, "seeds": (0,)}
+ROWS = tuple((iterate, gradient) for iterate in ("relu", "spline") for gradient in ("relu", "spline"))
 WAYS = "local splines", "all splines", "power ReLUs"
 SUMS = "as it stands", "splines, converted in float64", "splines, converted exactly"
 
@@ -137,10 +151,24 @@ def digits(intervals, plan):
     return [float(f"{np.abs(f - y).max() / np.abs(y).max():.3g}") for f in found]
 
 
+def row(iterate, gradient, seed, plan):
+    """Mean squared errors at the start, after L-BFGS and why it stopped, and after Adam at every rate."""
+    own, rng = plan["rows"], np.random.default_rng(seed)
+    x = rng.uniform(-1, 1, (own["samples"], 2))
+    net = kan([2, 5, 1], intervals=own["intervals"], base=None, outside="linear")
+    net, theta = in_relus(net, net.init(seed), iterate, gradient)
+    loss = objectives.mse(net, x, SCALING["staircase"].function(x))
+    result = optimize.lbfgs(loss, theta, steps=own["L-BFGS"])
+    adam = [optimize.adam(loss, theta, steps=own["Adam"], rate=rate, keep="last") for rate in own["rates"]]
+    values = [loss.value(theta), result.value, *(run.value for run in adam)]
+    return {"values": [float(f"{value:.4g}") for value in values], "reason": result.reason.name}
+
+
 def compute(key, plan):
-    """The result of a key: "spectra ORDER", "kernels n", "cost DEGREE n" or "digits n"."""
-    kind, *numbers = key.split()
-    return {"spectra": spectra, "kernels": kernels, "cost": cost, "digits": digits}[kind](*map(int, numbers), plan)
+    """The result of a key: "spectra ORDER", "kernels n", "rows ITERATE GRADIENT SEED", "cost DEGREE n" or "digits n"."""
+    kind, *words = key.split()
+    numbers = [int(word) if word.isdigit() else word for word in words]
+    return {"spectra": spectra, "kernels": kernels, "rows": row, "cost": cost, "digits": digits}[kind](*numbers, plan)
 
 
 # ----------------------------------------------------------------------------------------------------------- results
@@ -152,6 +180,7 @@ def keys(plan):
         [f"spectra {r}" for r in DERIVED]
         + [f"kernels {n}" for n in plan["kernels"]]
         + [f"digits {n}" for n in plan["digits"]]
+        + [f"rows {iterate} {gradient} {seed}" for iterate, gradient in ROWS for seed in plan["rows"]["seeds"]]
         + [f"cost {d} {n}" for d in plan["degrees"] for n in plan["cost"]]
     )
 
@@ -184,7 +213,7 @@ def draw(stem, plan, done):
 
 
 def text(plan, done):
-    """Four tables."""
+    """Five tables."""
     sizes = plan["sizes"]
     ratios = (f"{whose}n={n}" for n in sizes for whose in ("derived ", ""))
     rows = [("r", "paper n=10", *ratios, "slope", "sign changes", "||A||", "(A + A')/2")]
@@ -200,6 +229,15 @@ def text(plan, done):
     for n in plan["kernels"]:
         cell = done[f"kernels {n}"]
         modes.append((n, *cell["modes"], f"{cell['ratio']:.1e}", f"{cell['bound']:.2f}", "4"))
+    rates = plan["rows"]["rates"]
+    descent = [("iterate", "gradient", "start", "L-BFGS", "worst", "stops", *(f"Adam {rate:g}" for rate in rates))]
+    for pair in ROWS:
+        runs = [done[f"rows {' '.join(pair)} {seed}"] for seed in plan["rows"]["seeds"]]
+        values = np.array([run["values"] for run in runs])
+        start, lbfgs, *adam = np.median(values, 0)
+        stops = sum(run["reason"] == "LINE_SEARCH" for run in runs)
+        told = [f"{value:.1e}" for value in (start, lbfgs, values[:, 1].max(), *adam)]
+        descent.append((*pair, *told[:3], stops, *told[3:]))
     lost = [("intervals", *SUMS)]
     lost += [(n, *(f"{error:.1e}" for error in done[f"digits {n}"])) for n in plan["digits"]]
     times = [("r", "intervals", *WAYS)]
@@ -208,6 +246,7 @@ def text(plan, done):
     return (
         f"lambda_max / lambda_min of A'A for A = (I - S)^r of size n; limit of ||A||/(r-1)!; least eigenvalue of (A + A')/2\n"
         f"{aligned(rows)}\n\ntangent kernels of [2, 5, 1]: modes within 1e-3 of the largest, ratio of the largest\n"
-        f"{aligned(modes)}\n\nerror of cubic power ReLUs with given weights, relative to max |y|\n{aligned(lost)}\n\n"
+        f"{aligned(modes)}\n\n[2, 5, 1] on exp(sin(pi x) + y^2): mean squared errors, medians of {len(runs)} seeds; L-BFGS stopped early\n"
+        f"{aligned(descent, 2)}\n\nerror of cubic power ReLUs with given weights, relative to max |y|\n{aligned(lost)}\n\n"
         f"milliseconds to evaluate {plan['width']} -> {plan['width']} at {plan['samples']} points\n{aligned(times, 2)}"
     )

@@ -18,8 +18,9 @@ many steps an epoch has (here 20, as torch's L-BFGS takes by default) nor how hi
 Stages are those of `multilevel.nested` with its safeguard, but for "ReLU": Levenberg-Marquardt steps, by which a stalled
 stage is started again, hardly know what basis they are in. MLPs have ReLUs, no output bias and the 128 epochs.
 
-"fine, equal steps" has as many steps as "multilevel": equal seconds here, where a local spline costs the same on every
-grid. "true directions" is no training but linear least squares for splines of X and Y, each on its own range.
+"fine at equal steps" has as many steps as "multilevel": equal seconds here, where a local spline costs the same on every
+grid. "true directions" is no training but linear least squares for splines of X and Y, each on its own range. How much hangs on
+the steps of an epoch is shown by shorter ones.
 """
 
 import os
@@ -55,7 +56,7 @@ ANGLE = 0.175
 HIDDEN, DEGREE, INTERVALS = 5, 3, 5
 SAMPLES = 20000
 KINDS = "spline", "ReLU", "trained range"
-TRUE = "true directions"
+TRUE, SHORTER = "true directions", "shorter epochs"
 PLAN = {
     "samples": SAMPLES,
     "epoch": 20,  # steps
@@ -63,17 +64,21 @@ PLAN = {
         "coarse": (128, 0, 0, 0),
         "fine": (0, 0, 0, 16),
         "multilevel": (32, 16, 8, 4),
-        "fine, equal steps": (0, 0, 0, 60),
+        "fine at equal steps": (0, 0, 0, 60),
     },
     "mlps": {"MLP [2, 5, 1]": [2, 5, 1], "MLP [2, 30, 1]": [2, 30, 1], "MLP [2, 20, 20, 1]": [2, 20, 20, 1]},
     "mlp epochs": 128,
+    "shorter": (1, 2, 5, 10),  # epochs to compare with
 }
 SHORT = PLAN | {
     "samples": 1000,
     "epoch": 5,
+    "shorter": (1, 2),
     "mlps": {"MLP [2, 5, 1]": [2, 5, 1]},
 }
 ROWS = 40  # of a trace
+COLOURS = {"coarse": "#E69F00", "fine": "#D55E00", "multilevel": "#0072B2"}
+SHOWN = [f"spline, {schedule} / {SEEDS[0]}" for schedule in COLOURS]  # whose fits are drawn
 
 
 # ----------------------------------------------------------------------------------------------------------- problem
@@ -85,16 +90,16 @@ def coordinates(x, angle=ANGLE):
     return c * x[:, 0] + s * x[:, 1], c * x[:, 1] - s * x[:, 0]
 
 
-def target(x):
+def target(x, angle=ANGLE):
     """f at points x (N, 2), before it is mapped onto [0, 1]: (N,)."""
-    X, Y = coordinates(x)
+    X, Y = coordinates(x, angle)
     return np.cos(4 * np.pi * X) + np.sin(np.pi * Y) + np.sin(2 * np.pi * Y) + np.abs(np.sin(3 * np.pi * Y**2))
 
 
-def data(seed, samples=SAMPLES):
+def data(seed, samples=SAMPLES, angle=ANGLE):
     """Points x (samples, 2), and values y (samples,) mapped onto [0, 1]."""
     x = np.random.default_rng(seed).uniform(1e-4, 1 - 1e-4, (samples, 2))
-    f = target(x)
+    f = target(x, angle)
     return x, (f - f.min()) / np.ptp(f)
 
 
@@ -106,7 +111,7 @@ def loss(seed, samples=SAMPLES):
 
 def limit(intervals, seed, degree=DEGREE, angle=ANGLE, samples=SAMPLES):
     """The least mean squared error of spline(X) + spline(Y), each on a uniform grid over the range of its samples."""
-    x, y = data(seed, samples)
+    x, y = data(seed, samples, angle)
     z = np.stack(coordinates(x, angle), 1)
     B = BSpline.uniform(2, intervals, degree, z.min(0), z.max(0), "clamp").dense(z).reshape(len(x), -1)
     return float(np.square(B @ np.linalg.lstsq(B, y, rcond=None)[0] - y).mean())
@@ -229,6 +234,9 @@ def train(key, plan):
     name, seed = key.rsplit(" / ", 1)
     if name == TRUE:
         return {str(n): limit(n, int(seed), samples=plan["samples"]) for n in grids_of(plan)}
+    if name == SHORTER:
+        short = {steps: plan | {"epoch": steps, "shorter": ()} for steps in plan["shorter"]}
+        return {str(steps): train(f"spline, multilevel / {seed}", own)["loss"] for steps, own in short.items()}
     net, theta, epochs, first, safeguard = run_of(key, plan)
     stages = [Stage(partial(optimize.lbfgs, steps=plan["epoch"] * count)) for count in epochs]
     trace = Trace(max(1, plan["epoch"] * sum(epochs) // ROWS), 2.0**first)
@@ -236,6 +244,8 @@ def train(key, plan):
     if done.reason is optimize.Stop.INTERRUPTED:
         raise KeyboardInterrupt  # half a run is no result
     results = [level.result for level in done.levels]
+    values = results[0].history.value
+    early = {str(steps): values[min(steps * epochs[0], len(values) - 1)] for steps in plan["shorter"]}
     return {
         "parameters": done.net.size,
         "loss": results[-1].value,
@@ -244,8 +254,9 @@ def train(key, plan):
         "seconds": round(process_time() - trace.began, 2),
         "levels": [[level.net.size, level.result.value, level.result.reason.name] for level in done.levels],
         "restarts": sum(level.restarted for level in done.levels),
+        "shorter": early if len(epochs) == 1 else {},
         "trace": trace.rows,
-        "theta": [float(f"{a:.10g}") for a in done.theta] if name.startswith("spline") and int(seed) == SEEDS[0] else [],
+        "theta": [float(f"{a:.10g}") for a in done.theta] if key in SHOWN else [],
     }
 
 
@@ -265,8 +276,8 @@ def run(folder, progress=None, short=False, jobs=1):
     plan, seeds = (SHORT, SEEDS[:1]) if short else (PLAN, SEEDS)
     stem = os.path.join(folder, "regression-short" if short else "regression")
     names = [f"{kind}, {schedule}" for kind in KINDS for schedule in plan["schedules"]]
-    names += [*plan["mlps"], TRUE]
-    keys = [f"{name} / {seed}" for seed in seeds for name in names]
+    names += [TRUE, SHORTER, *plan["mlps"]]
+    keys = [f"{name} / {seed}" for name in names for seed in seeds]
     done = cells(f"{stem}.json", plan, keys, partial(train, plan=plan), progress, jobs)
     results = {name: [done[f"{name} / {seed}"] for seed in seeds] for name in names}
     draw(results, plan).savefig(f"{stem}.png", dpi=150)
@@ -274,39 +285,50 @@ def run(folder, progress=None, short=False, jobs=1):
 
 
 def text(results, plan, seeds):
-    """Mean squared errors of all seeds beside the paper's means; below, the levels and the limits of every grid."""
-    head = ("", "parameters", "paper", "(std)", "mean", "(std)", "median", *map(str, seeds), "work", "seconds", "restarts")
-    rows = [head]
+    """Mean squared errors of all seeds beside the paper's means; the levels, the limits of every grid; shorter epochs."""
+    head = "", "parameters", "paper", "(std)", "mean", "(std)", "median"
+    rows = [(*head, *map(str, seeds), "work", "seconds", "restarts")]
     for name, runs in results.items():
-        if name == TRUE:
+        if name in (TRUE, SHORTER):
             continue
         losses, work, seconds = (np.array([run[column] for run in runs]) for column in ("loss", "work", "seconds"))
         paper = [f"{number:.2e}" for number in PAPER[name]] if name in PAPER else ["-", "-"]
-        own = [f"{number:.2e}" for number in (losses.mean(), losses.std(ddof=len(losses) > 1), np.median(losses), *losses)]
-        restarts = str(sum(run["restarts"] for run in runs))
-        rows.append((name, str(runs[0]["parameters"]), *paper, *own, f"{np.median(work):.0f}", f"{np.median(seconds):.1f}", restarts))
+        spread = losses.std(ddof=1) if len(losses) > 1 else 0.0
+        own = [f"{number:.2e}" for number in (losses.mean(), spread, np.median(losses), *losses)]
+        cost = f"{np.median(work):.0f}", f"{np.median(seconds):.1f}", str(sum(run["restarts"] for run in runs))
+        rows.append((name, str(runs[0]["parameters"]), *paper, *own, *cost))
     grids = grids_of(plan)
-    lines = [("intervals", *map(str, grids))]
-    for name in ("spline, multilevel", "ReLU, multilevel", "trained range, multilevel"):
-        levels = np.array([[loss for _, loss, _ in run["levels"]] for run in results[name]])
-        lines.append((name, *(f"{loss:.2e}" for loss in np.median(levels, 0))))
+    levels = [("intervals", *map(str, grids))]
+    for name in (f"{kind}, multilevel" for kind in KINDS):
+        losses = np.array([[loss for _, loss, _ in run["levels"]] for run in results[name]])
+        levels.append((name, *(f"{loss:.2e}" for loss in np.median(losses, 0))))
     limits = np.array([[run[str(n)] for n in grids] for run in results[TRUE]])
-    lines.append((TRUE, *(f"{low:.2e}..{high:.2e}" for low, high in zip(limits.min(0), limits.max(0)))))
+    levels.append((TRUE, *(f"{low:.2e}..{high:.2e}" for low, high in zip(limits.min(0), limits.max(0)))))
+    epochs = [("steps", "coarse", "fine", "multilevel", "fine, median", "multilevel, median", "worst")]
+    for steps in (*plan["shorter"], plan["epoch"]):
+        one_stage = results["spline, coarse"], results["spline, fine"]
+        fits = [[run["shorter"].get(str(steps), run["loss"]) for run in runs] for runs in one_stage]
+        pairs = zip(results["spline, multilevel"], results[SHORTER])
+        fits.append([short.get(str(steps), run["loss"]) for run, short in pairs])
+        figures = np.mean(fits[0]), np.mean(fits[1]), np.mean(fits[2]), np.median(fits[1]), np.median(fits[2]), max(fits[2])
+        epochs.append((str(steps), *(f"{figure:.2e}" for figure in figures)))
+    papers = [f"{PAPER[f'spline, {schedule}'][0]:.2e}" for schedule in COLOURS]
+    epochs.append(("paper", *papers, "-", "-", "-"))
     return (
         f"Mean squared error, target mapped onto [0, 1]; work in evaluations on the coarsest grid\n{aligned(rows)}\n\n"
-        f"After every level, medians; least squares on the true directions, all seeds\n{aligned(lines)}"
+        f"After every level, medians; least squares on the true directions, all seeds\n{aligned(levels)}\n\n"
+        f"B-splines, fixed range, by the steps of an epoch: means; medians; the worst seed\n{aligned(epochs)}"
     )
 
 
-COLOURS = {"coarse": "#E69F00", "fine": "#D55E00", "multilevel": "#0072B2"}
-
-
 def draw(results, plan):
-    """Loss against work of every run, for every kind; below, the target, a fit, and the errors of the first seed's fits."""
+    """Loss against work of every run, for every kind; below, the target, the multilevel fit and the errors of the first
+    seed's fits, whose colours end at the largest but one in a hundred."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(14, 7.6), layout="constrained")
-    curves, maps = figure.subplots(2, 4, height_ratios=(1.15, 1))
+    figure = Figure(figsize=(14, 7), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1.35, 1))
+    curves, maps = above.subplots(1, 4), below.subplots(1, 5)
     kinds = [*KINDS, "MLP"]
     titles = ["B-splines, fixed range", "power ReLUs, fixed range", "B-splines, trained range", "MLPs"]
     mlps = dict(zip(plan["mlps"], ("#999999", "#009E73", "#CC79A7")))
@@ -323,23 +345,25 @@ def draw(results, plan):
     for axes in curves:
         axes.set_ylim(low, 3)
     curves[0].set_ylabel("mean squared error")
-    x, f, fits = fitted(results)
-    shown = [("target", f), *((f"error, {schedule}", fit - f) for schedule, fit in fits.items())]
+    x, f, fits = fitted(results, plan["samples"])
+    shown = [("target", f), ("fit, multilevel", fits["multilevel"])]
+    shown += [(f"error, {schedule}", fit - f) for schedule, fit in fits.items()]
     for axes, (title, values) in zip(maps, shown):
-        top = np.abs(values).max()
-        span = {"cmap": "RdBu_r", "vmin": -top, "vmax": top} if title != "target" else {"cmap": "viridis", "vmin": 0, "vmax": 1}
-        count = int(len(x) ** 0.5)
+        count, error = int(len(x) ** 0.5), title.startswith("error")
+        top = np.quantile(np.abs(values), 0.99)
+        span = {"vmin": -top, "vmax": top, "cmap": "RdBu_r"} if error else {"vmin": 0, "vmax": 1}
         image = axes.imshow(values.reshape(count, count), origin="lower", extent=(0, 1, 0, 1), **span)
-        axes.set(title=title, xlabel="x", ylabel="y")
-        figure.colorbar(image, ax=axes, shrink=0.8)
+        axes.set(title=title, xticks=(0, 1), yticks=(0, 1))
+        ends = (-top, 0, top) if error else (0, 0.5, 1)
+        below.colorbar(image, ax=axes, shrink=0.8, ticks=ends, format="%.0e" if error else "%.1f")
     return figure
 
 
-def fitted(results, count=121):
+def fitted(results, samples, count=121):
     """A grid of points (count^2, 2), y first; the target there; what the first seed's fits make of it, by schedule."""
     axis = np.linspace(0, 1, count)
     x = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-    f = target(data(SEEDS[0])[0])
+    f = target(data(SEEDS[0], samples)[0])
     fits = {}
     for schedule in COLOURS:
         theta = np.array(results[f"spline, {schedule}"][0]["theta"])

@@ -99,8 +99,8 @@ def solution(x, diffusion=1e-4, reaction=5.0, refinement=1.0):
 def allen_cahn(diffusion=1e-4, reaction=5.0):
     """The problem for eps = diffusion in [1e-5, 0.05] and rho = reaction in [0, 20]; ValueError outside.
 
-    Parts: "equation" with the paper's weight 0.1, "initial", and u_x = 0 at "left" and "right". `hard` needs none but the first: it is
-    u = x^2 cos(pi x) + h(x, t) + t N(cos(pi x), 2 t - 1), even, periodic, and right at t = 0.
+    Parts: "equation" with the paper's weight 0.1, "initial", and u_x = 0 at "left" and "right" with 1. `hard` needs the first
+    alone: u = x^2 cos(pi x) + h(x, t) + t N(cos(pi x), 2 t - 1) is even, periodic, and right at t = 0 for any network N.
     """
     eps, rho = float(diffusion), float(reaction)
     for name, value, low, high in (("diffusion", eps, 1e-5, 0.05), ("reaction", rho, 0.0, 20.0)):

@@ -7,10 +7,12 @@ A weighting keeps `weights` (N,), one for each point, and `update(r)` moves them
 objective as above it does so after every evaluation, by the residuals that were computed anyway: what Adam needs. So the
 weights of one evaluation come from the residuals of those before, and the first one has weights 1.
 
-L-BFGS and Levenberg-Marquardt compare values, so that an objective must not change while they run. Give them the numbers,
-weights={"equation": attention.weights}, and between two runs
+L-BFGS and Levenberg-Marquardt compare values, so that an objective must not change while they run. `held` makes a minimiser
+that updates at the start and then keeps the weights; several stages, or several calls, alternate the two:
 
-    attention.update(problem.residual(net, theta, points["equation"]))
+    nested(net, theta, loss, [held(partial(optimize.lbfgs, steps=200)), Stage(held(least_squares(40)), refine=0), ...])
+
+Or give them numbers, weights={"equation": attention.weights}, which stay until somebody calls `update`.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +21,7 @@ import numpy as np
 
 from kanref import objectives
 from kanref.arrays import integer, real_array
-from kanref.objectives import Collocation
+from kanref.objectives import Collocation, WeightedSum
 
 
 class Attention:
@@ -28,7 +30,7 @@ class Attention:
         w_n <- (1 - mu) w_n + mu e_n / max_m e_m,      e = |r|,      w = 1 at first.
 
     Weights stay in [0, 1]. The multiplier belongs to the point's contribution: the loss is 1/N sum w_n r_n^2.
-    Other papers have w_n <- gamma w_n + eta e_n / max e, which is this up to a factor if eta = 1 - gamma.
+    Other papers have w_n <- gamma w_n + eta e_n / max e; with mu = 1 - gamma this is that up to the factor eta/mu.
     """
 
     def __init__(self, count, mu=1e-4):
@@ -128,3 +130,23 @@ def weighted(net, x, residual, pairs=None, weights=None):
     if not hasattr(weights, "update"):
         return objectives.collocation(net, x, residual, pairs, weights)
     return Following(objectives.collocation(net, x, residual, pairs, weights.weights), weights)
+
+
+def held(minimise):
+    """A minimiser (objective, theta, callback=None) -> Result for objectives with weightings: `minimise`, with the weights
+    updated at theta before, and fixed meanwhile."""
+
+    def run(objective, theta, callback=None):
+        return minimise(hold(objective, theta), theta, callback=callback)
+
+    return run
+
+
+def hold(objective, theta):
+    """The objective with its weightings updated by the residuals at theta, and fixed."""
+    if isinstance(objective, WeightedSum):
+        return WeightedSum(tuple((weight, hold(part, theta)) for weight, part in objective.parts))
+    if isinstance(objective, Following):
+        objective.weighting.update(objective.residual_values(theta))
+        return objective.objective
+    return objective
