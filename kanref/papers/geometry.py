@@ -216,7 +216,7 @@ def text(plan, done):
     """Five tables."""
     sizes = plan["sizes"]
     ratios = (f"{whose}n={n}" for n in sizes for whose in ("derived ", ""))
-    rows = [("r", "paper n=10", *ratios, "slope", "sign changes", "||A||", "(A + A')/2")]
+    rows = [("r", "paper n=10", *ratios, "slope", "sign changes", "||A||", "(A + A')/2, n=10")]
     for r, derived in DERIVED.items():
         cell = done[f"spectra {r}"]
         slope = np.log(cell["ratios"][-1] / cell["ratios"][-2]) / np.log(sizes[-1] / sizes[-2])
@@ -246,7 +246,8 @@ def text(plan, done):
     return (
         f"lambda_max / lambda_min of A'A for A = (I - S)^r of size n; limit of ||A||/(r-1)!; least eigenvalue of (A + A')/2\n"
         f"{aligned(rows)}\n\ntangent kernels of [2, 5, 1]: modes within 1e-3 of the largest, ratio of the largest\n"
-        f"{aligned(modes)}\n\n[2, 5, 1] on exp(sin(pi x) + y^2): mean squared errors, medians of {len(runs)} seeds; L-BFGS stopped early\n"
-        f"{aligned(descent, 2)}\n\nerror of cubic power ReLUs with given weights, relative to max |y|\n{aligned(lost)}\n\n"
+        f"{aligned(modes)}\n\nmean squared errors of [2, 5, 1] on exp(sin(pi x) + y^2), medians of {len(runs)} seeds; "
+        f"stops: line searches that failed\n{aligned(descent, 2)}\n\n"
+        f"error of cubic power ReLUs with given weights, relative to max |y|\n{aligned(lost)}\n\n"
         f"milliseconds to evaluate {plan['width']} -> {plan['width']} at {plan['samples']} points\n{aligned(times, 2)}"
     )
