@@ -18,7 +18,7 @@ repeats the knot (de Boor, chapter I): with t^ the knots with t_j twice, and B^_
 which is again local, and holds for every derivative in x.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -112,24 +112,25 @@ class FreeKnots:
     def fixed(self, arrays):
         """The `Linear` term of B-splines on the present knots, and its arrays: the same function."""
         own = {name: a for name, a in arrays.items() if name != "spacing"}
-        return Linear(self._basis(arrays), self.weights), own
+        return Linear(self.basis(arrays["spacing"]), self.weights), own
 
-    def _basis(self, arrays):
-        return BSpline(self.knots(arrays["spacing"].astype(np.float64)), self.degree, self.outside)
+    def basis(self, spacing):
+        """The B-splines on the knots that s (P, n) gives."""
+        return BSpline(self.knots(spacing.astype(np.float64)), self.degree, self.outside)
 
     # -------------------------------------------------------------------------------------------------------- term
 
     def forward(self, arrays, z):
-        return spline_forward(self._basis(arrays), z, self.weights.tensor(arrays), None)
+        return spline_forward(self.basis(arrays["spacing"]), z, self.weights.tensor(arrays), None)
 
     def pullback(self, arrays, z, y_bar, inputs=True):
-        basis, W = self._basis(arrays), self.weights.tensor(arrays)
+        basis, W = self.basis(arrays["spacing"]), self.weights.tensor(arrays)
         W_bar, _, z_bar = spline_pullback(basis, z, W, None, y_bar, inputs)
         t_bar = self._knots_bar(basis, W, z, lambda p: y_bar).sum(0)
         return {**self.weights.pullback(arrays, W_bar), "spacing": self.knots_pullback(arrays["spacing"], t_bar)}, z_bar
 
     def rows(self, arrays, z, y_bar):
-        basis, W = self._basis(arrays), self.weights.tensor(arrays)
+        basis, W = self.basis(arrays["spacing"]), self.weights.tensor(arrays)
         first, b = basis.derivatives(z[0], jets.order(z))
         W_bar = mix_rows(first, jets.lift(b, z), y_bar, basis.size)
         t_bar = self._knots_bar(basis, W, z, lambda p: y_bar)
@@ -152,6 +153,15 @@ class FreeKnots:
         weights, own = self.weights.select(arrays, outputs, inputs)
         term = FreeKnots(weights, self.degree, self.low[inputs], self.high[inputs], self.outside)
         return term, {**own, "spacing": arrays["spacing"][inputs]}
+
+    def rebased(self, R, basis):
+        """The term with every interval halved, W x_3 R, and {array: (mode, M)}: spacing s_j -> s_j, s_j. `basis` and R are the
+        present knots halved, exterior ones spaced as the fine intervals beside them."""
+        weights, maps = self.weights.rebased(R, basis)
+        twice = np.repeat(np.eye(self.intervals), 2, axis=0)
+        if basis.intervals != len(twice):
+            raise ValueError(f"free knots are refined by halving all {self.intervals} intervals, but there are {basis.intervals}")
+        return replace(self, weights=weights), {**maps, "spacing": (1, twice)}
 
     def _knots_bar(self, basis, W, z, y_bar):
         """Adjoints t_bar (N, P, T) of the knots for each sample; y_bar(p) is the adjoint (M, N, Q) that input p sees.

@@ -146,6 +146,11 @@ class Linear:
         weights, arrays = self.weights.select(arrays, outputs, inputs)
         return Linear(self.basis.select(inputs), weights), arrays
 
+    def rebased(self, R, basis):
+        """The term on another basis, W x_3 R, and {array: (mode, M)} for its arrays that change; see `kanref.weights`."""
+        weights, maps = self.weights.rebased(R, basis)
+        return Linear(basis, weights), maps
+
     def rows(self, arrays, z, y_bar):
         first, b = self.basis.derivatives(z[0], jets.order(z))
         W_bar = mix_rows(first, jets.lift(b, z), y_bar, self.basis.size)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from kanref import check, objectives, optimize
+from kanref import check, grids, objectives, optimize
 from kanref.free_knots import LEAST, FreeKnots, shares
 from kanref.multilevel import free_knots
+from kanref.multilevel.nested import least_squares, nested
+from kanref.multilevel.transfer import dyadic
 from kanref.network import KAN, Layer, kan
 from kanref.weights import Full, Masked, Tucker
 
@@ -78,7 +80,7 @@ def test_least_squares_rows_of_an_equation():
 @pytest.mark.parametrize("outside", ["linear", "clamp"])
 def test_refinement_keeps_the_function_on_the_whole_line(outside):
     net, theta = network(outside)
-    fine, theta_f = free_knots.refine(net, theta, times=3)
+    fine, theta_f = grids.refine(net, theta, times=3)
     x = np.random.default_rng(7).uniform(-2.5, 2.5, (200, 2))
     for coarse, refined in zip(net.derivatives(theta, x), fine.derivatives(theta_f, x)):
         assert_allclose(refined, coarse, rtol=0, atol=1e-12 * np.abs(coarse).max())
@@ -91,7 +93,7 @@ def test_refinement_keeps_the_function_inside_if_it_ends_outside():
     net, _ = network("zero")
     net = KAN(net.layers[:1])
     theta = rng.normal(size=net.size)
-    fine, theta_f = free_knots.refine(net, theta)
+    fine, theta_f = grids.refine(net, theta)
     x = rng.uniform(-1, 1, (100, 2))
     assert_allclose(fine(theta_f, x), net(theta, x), rtol=0, atol=1e-14)
     assert np.abs(fine(theta_f, x - 2.5) - net(theta, x - 2.5)).max() > 1e-3
@@ -124,6 +126,21 @@ def test_free_knots_find_a_front():
     assert errors["free"] < errors["fine"] < errors["fixed"] / 10
 
 
+def test_nested_iteration_with_free_knots():
+    """Losses fall over three levels, the transfers keep the function, and the restriction is the adjoint."""
+    rng = np.random.default_rng(10)
+    x = rng.uniform(-1, 1, (300, 2))
+    y = np.tanh(20 * (x[:, 0] - 0.2)) + x[:, 1] ** 2
+    net, theta = free_knots.free(net := kan([2, 1], intervals=3, base=None, outside="linear"), net.init(0))
+    done = nested(net, theta, lambda net: objectives.mse(net, x, y), [least_squares(40)] * 3)
+    first, second, third = (level.result for level in done.levels)
+    assert third.value < second.value < first.value
+    assert second.history.value[0] == pytest.approx(first.value, rel=1e-10)
+    transfer = dyadic(net, theta=theta)
+    v, w = rng.normal(size=net.size), rng.normal(size=transfer.fine.size)
+    assert_allclose(transfer.prolong(v) @ w, v @ transfer.restrict(w), rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -131,7 +148,8 @@ def test_free_knots_find_a_front():
         (lambda: FreeKnots(Full((1, 1, 3)), 3, 0.0, 1.0), "too few functions"),
         (lambda: FreeKnots(Full((1, 2, 6)), 3, [0.0, 1.0], 1.0), "finite low < high"),
         (lambda: FreeKnots(Full((1, 1, 6)), 3, 0.0, 1.0, "error"), "outside must be one of"),
-        (lambda: free_knots.refine(kan([1, 1]), kan([1, 1]).init(0)), "no free knots"),
+        (lambda: free_knots.fixed(kan([1, 1]), kan([1, 1]).init(0)), "no free knots"),
+        (lambda: dyadic(network()[0]), "depends on theta; give it"),
         (lambda: free_knots.free(*refined_nested()), "exterior knots"),
     ],
 )

@@ -23,6 +23,7 @@ import numpy as np
 
 from kanref.arrays import choice, integer, real_array
 from kanref.bases import MAX_DEGREE
+from kanref.free_knots import FreeKnots
 from kanref.grids.rebase import chosen_layers, join_layers, rebase, splines, split_layers
 
 
@@ -99,12 +100,12 @@ def refine(net, theta, times=1, exterior=None, layers=None):
 
     exterior: "nested" or "fine", see above; None takes what keeps the function on the whole line: "nested" for
     outside="zero", "fine" for the others. "nested" moves the edges of the domain, so it is refused for those
-    (ValueError). layers: which to change, all for None. Empty spans are not halved; where the rows of a layer would
-    then differ in length, the widest spans of the shorter ones are halved again.
+    (ValueError). Free knots are always halved as "fine". layers: which to change, all for None. Empty spans are not halved;
+    where the rows of a layer would then differ in length, the widest spans of the shorter ones are halved again.
     """
     choice(exterior, "exterior", (None, "nested", "fine"))
     for _ in range(integer(times, "times", 0, 30)):
-        net, theta = _carried(net, split_layers(net, theta), halvings(net, exterior, layers), theta)
+        net, theta = _carried(net, split_layers(net, theta), halvings(net, exterior, layers, theta), theta)
     return net, theta
 
 
@@ -132,10 +133,21 @@ def insertions(net, l, new):
         yield l, name, replace(basis, knots=knots), R
 
 
-def halvings(net, exterior=None, layers=None):
-    """What one `refine` changes: (l, term, basis, R) for every term with B-splines of the chosen layers."""
+def halvings(net, exterior=None, layers=None, theta=None):
+    """What one `refine` changes: (l, term, basis, R) for every term with B-splines of the chosen layers.
+
+    theta: where free knots are now; ValueError if there are some and it is not given. They are halved as "fine".
+    """
     choice(exterior, "exterior", (None, "nested", "fine"))
+    arrays = None if theta is None else split_layers(net, theta)
     for l in chosen_layers(net, layers):
+        for name, term in net.layers[l].terms.items():
+            if isinstance(term, FreeKnots):
+                if arrays is None:
+                    raise ValueError(f"the knots of {name!r} in layer {l} are free, so a refinement depends on theta; give it")
+                basis = term.basis(arrays[l][f"{name}.spacing"])
+                knots, R = halved(basis, "fine")
+                yield l, name, replace(basis, knots=knots), R
         for name, basis in splines(net.layers[l]).items():
             if exterior == "nested" and basis.outside != "zero":
                 raise ValueError(

@@ -1,19 +1,16 @@
-"""Networks with free knots: from fixed knots, back to them, and refined by midpoints; the function stays.
+"""Networks with free knots: from fixed knots, and back to them; the function stays.
 
-Training moves weights and knots together (see `kanref.free_knots`). Between levels every interval is halved, s_j -> s_j, s_j,
-and the weights follow by Boehm's insertion, so that nested iteration goes on from the same function.
+Training moves weights and knots together (see `kanref.free_knots`). `grids.refine`, and with it nested iteration, halves every
+interval, s_j -> s_j, s_j, and the weights follow by Boehm's insertion: the function stays there, too.
 """
 
 from dataclasses import replace
 
 import numpy as np
 
-from kanref.arrays import integer
 from kanref.bases import BSpline
 from kanref.free_knots import LEAST, FreeKnots
-from kanref.grids import insertion
 from kanref.grids.rebase import chosen_layers, split_layers
-from kanref.tensors import mode_dot
 from kanref.terms import Linear
 
 
@@ -49,17 +46,6 @@ def fixed(net, theta, layers=None):
     return _change(net, theta, layers, FreeKnots, lambda term, own: term.fixed(own))
 
 
-def refine(net, theta, times=1, layers=None):
-    """The same function with every interval of free knots halved, `times` times.
-
-    Exact in the domain, and beyond it for outside="linear" and "clamp"; for "zero" functions fade over half the distance,
-    as with exterior="fine" of `kanref.grids.refine`.
-    """
-    for _ in range(integer(times, "times", 0, 30)):
-        net, theta = _change(net, theta, layers, FreeKnots, _halved)
-    return net, theta
-
-
 def _freed(term, own):
     basis, d = term.basis, term.basis.degree
     tau = basis.knots[:, d : basis.size + 1]
@@ -77,11 +63,3 @@ def _freed(term, own):
             "repeat the first and the last spacing"
         )
     return new, {**own, "spacing": spacing}
-
-
-def _halved(term, own):
-    linear, weights_own = term.fixed(own)
-    knots, R = insertion.halved(linear.basis, "fine")
-    weights, maps = term.weights.rebased(R, replace(linear.basis, knots=knots))
-    weights_own |= {name: mode_dot(weights_own[name], M, mode) for name, (mode, M) in maps.items()}
-    return replace(term, weights=weights), {**weights_own, "spacing": np.repeat(own["spacing"], 2, axis=1)}

@@ -170,13 +170,13 @@ def nested(net, theta, loss, stages, exterior="fine", safeguard=True, callback=N
 
 def _finer(net, theta, loss, times, exterior, safeguard):
     """The transfer to take, and evaluations spent on the choice: one on either side where "fine" may change values."""
-    transfer = dyadic(net, exterior, times)
+    transfer = dyadic(net, exterior, times, theta=theta)
     bases = [basis for layer in net.layers for basis in splines(layer).values()]
     if not (safeguard and exterior == "fine" and any(basis.outside == "zero" for basis in bases)):
         return transfer, 0
     before, after = loss(net)(theta)[0], loss(transfer.fine)(transfer.prolong(theta))[0]
     same = after <= before + rounding_of(before, before, np.finfo(theta.dtype).eps)
-    return transfer if same else dyadic(net, None, times), 2
+    return transfer if same else dyadic(net, None, times, theta=theta), 2
 
 
 @dataclass

@@ -92,15 +92,17 @@ def _mapped(source, target, maps, theta):
 # --------------------------------------------------------------------------------------------------------- builders
 
 
-def dyadic(net, exterior=None, times=1, layers=None):
+def dyadic(net, exterior=None, times=1, layers=None, theta=None):
     """The transfer from `net` to the network with every span of its B-splines halved, `times` times.
 
     exterior: "fine", the paper's; "nested", on the whole line, for outside="zero"; None for the one of them that keeps the
-    function everywhere. layers: which to refine, all for None. As `grids.refine`, which raises the same errors.
+    function everywhere. layers: which to refine, all for None. theta: where free knots are, if there are some: P is then
+    the transfer for these knots. As `grids.refine`, which raises the same errors.
     """
     transfer = _changed(net, ())
     for _ in range(integer(times, "times", 0, 30)):
-        transfer = transfer.then(_changed(transfer.fine, halvings(transfer.fine, exterior, layers)))
+        here = None if theta is None else transfer.prolong(theta)
+        transfer = transfer.then(_changed(transfer.fine, halvings(transfer.fine, exterior, layers, here)))
     return transfer
 
 
