@@ -300,6 +300,8 @@ def _solve(options):
     with _results_folder(options) as folder:
         progress = not options.quiet and sys.stderr.isatty()
         solved = solve.solve(problem, minutes=options.minutes, seed=options.seed, progress=progress, **choices)
+        if solved.interrupted:
+            print("\nkanref: interrupted; what follows is the best so far", file=sys.stderr)
         say(solved.table() + "\n\n" + solved.verdict())
         written = solved.write(folder)
         say(f"\nwritten to {folder}")

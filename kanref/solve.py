@@ -50,13 +50,13 @@ class Plan:
 
 
 PLANS = {
-    "poisson": Plan({"equation": 1024, "boundary": 200}),
-    "poisson_jump": Plan({"equation": 2048, "boundary": 200, "interface": 50}, (3, 8, 1)),
-    "helmholtz": Plan({"equation": 1024, "boundary": 200}),
-    "heat": Plan({"equation": 2048, "initial": 100, "boundary": 100}),
-    "burgers": Plan({"equation": 2048, "initial": 100, "left": 50, "right": 50}),
+    "poisson": Plan({"equation": 1024, "boundary": 200}, levels=4),
+    "poisson_jump": Plan({"equation": 3072, "boundary": 200, "interface": 50}, (3, 8, 1), levels=4),
+    "helmholtz": Plan({"equation": 2048, "boundary": 200}, levels=4),
+    "heat": Plan({"equation": 2048, "initial": 100, "boundary": 100}, levels=4),
+    "burgers": Plan({"equation": 4096, "initial": 100, "left": 50, "right": 50}, (2, 6, 6, 1)),
     "reaction_diffusion": Plan({"equation": 2048, "initial": 100}, (3, 8, 1)),
-    "allen_cahn": Plan({"equation": 4096, "initial": 100, "left": 50, "right": 50}),
+    "allen_cahn": Plan({"equation": 3072, "initial": 100, "left": 50, "right": 50}, (2, 5, 5, 1), steps=(200, 60)),
 }
 
 
@@ -87,10 +87,12 @@ def make(name, parameters=None):
     known = {key: parameter.default for key, parameter in signature(factory).parameters.items()}
     for key, value in (parameters or {}).items():
         if key not in known:
-            raise ValueError(f"{name} has no parameter {key!r}, but {', '.join(known)}")
+            raise ValueError(f"{name} has no parameter {key!r}; it has {', '.join(known)}")
         number = type(known[key])
         try:
             given[key] = number(value)
+            if given[key] != float(value):
+                raise ValueError
         except ValueError:
             kind = "a whole number" if number is int else "a number"
             raise ValueError(f"parameter {key} of {name} must be {kind}, but it is {value!r}") from None

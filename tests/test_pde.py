@@ -28,10 +28,11 @@ CASES = {
     "reaction_diffusion, slow": {"diffusion": 0.05, "reaction": 2.0},
 }
 problems = pytest.mark.parametrize("case", CASES)
+all_problems = pytest.mark.parametrize("case", [*CASES, *(name for name in PROBLEMS if name not in CASES)])
 
 
 def made(case):
-    return PROBLEMS[case.split(",")[0]](**CASES[case])
+    return PROBLEMS[case.split(",")[0]](**CASES.get(case, {}))
 
 
 def inside(problem, count, margin, seed=0):
@@ -81,7 +82,7 @@ def test_the_reference_meets_the_conditions(case):
         assert_allclose(r, 0, atol=1e-12, err_msg=part.name)
 
 
-@problems
+@all_problems
 def test_partials_of_every_residual(case):
     """Against complex steps in u, u_i and u_ij."""
     problem, rng, h = made(case), np.random.default_rng(1), 1e-40
@@ -99,7 +100,7 @@ def test_partials_of_every_residual(case):
                 assert_allclose(dense[(slice(None), *index)], exact, rtol=1e-13, atol=1e-13, err_msg=f"{part.name} {k}")
 
 
-@problems
+@all_problems
 def test_only_the_pairs_that_are_named_are_used(case):
     problem = made(case)
     x = inside(problem, 3, 0)
@@ -112,28 +113,30 @@ def test_only_the_pairs_that_are_named_are_used(case):
         assert np.isfinite(part.residual(x, np.ones((3, 1)), np.ones((3, 1, 2)), u_ij)[0]).all()
 
 
-@problems
+@all_problems
 def test_hard_conditions_hold_exactly(case):
     """Whatever the network is; and the soft form of the same parts measures it as 0."""
     problem = made(case)
     net = kan([problem.inputs or 2, 3, 1], intervals=3, base=None)
     theta = np.random.default_rng(2).normal(size=net.size)
     u = problem.function(net, hard=True)
-    counts = {name: 60 for name in problem.soft}
-    for name, x in problem.points(counts).items():
-        part = next(part for part in problem.parts if part.name == name)
-        found = part.residual(x, u(theta, x), np.zeros((60, 1, 2)), np.zeros((60, 1, 2, 2)))[0]
-        assert_allclose(found, 0, atol=1e-14, err_msg=name)
+    tolerance = 1e-9 if case == "allen_cahn" else 1e-14  # its corner layer is cut off at t = 1e-30
+    for part in problem.parts:
+        if part.name in problem.soft:
+            x = problem.points({part.name: 60})[part.name]
+            value, slope, _ = u.derivatives(theta, x)
+            found = part.residual(x, value, np.moveaxis(slope, 0, -1), np.zeros((60, 1, 2, 2)))[0]
+            assert_allclose(found, 0, atol=tolerance, err_msg=part.name)
 
 
-@problems
+@all_problems
 @pytest.mark.parametrize("hard", (False, True))
 def test_the_gradient_of_the_loss(case, hard):
     problem, rng = made(case), np.random.default_rng(3)
     net = kan([problem.inputs or 2, 2, 1], intervals=2, degree=4, base=None, domain=(-2, 2))
     points = problem.points({part.name: 8 for part in problem.parts}, "random", 4)
     loss = problem.objective(net, points, hard)
-    assert len(loss.parts) == (1 if hard else len(problem.parts))
+    assert len(loss.parts) == len(problem.parts) - hard * len(problem.soft)
     check_objective(loss, 0.3 * rng.normal(size=net.size), rng)
 
 

@@ -49,9 +49,10 @@ def test_parameters_are_read_as_numbers():
     "arguments, message",
     (
         (("wave",), "there is no problem 'wave'; there are, with their parameters,(.|\n)*poisson +div.*frequency=1, power=2"),
-        (("heat", {"nu": "1"}), "heat has no parameter 'nu', but diffusivity"),
+        (("heat", {"nu": "1"}), "heat has no parameter 'nu'; it has diffusivity"),
         (("heat", {"diffusivity": "warm"}), "parameter diffusivity of heat must be a number, but it is 'warm'"),
         (("poisson", {"frequency": "1.5"}), "parameter frequency of poisson must be a whole number, but it is '1.5'"),
+        (("poisson", {"frequency": 1.5}), "parameter frequency of poisson must be a whole number, but it is 1.5"),
     ),
 )
 def test_bad_names_and_parameters(arguments, message):
@@ -233,7 +234,8 @@ def test_the_table_has_a_line_for_each_level(heat):
 
 
 def test_the_verdict(heat):
-    assert heat.verdict().startswith(f"relative L2 error {heat.levels[-1].L2:.2e}, largest error") and heat.verdict().endswith("seconds")
+    said = heat.verdict()
+    assert said.startswith(f"relative L2 error {heat.levels[-1].L2:.2e}, largest error") and said.endswith("seconds")
 
 
 def test_files_and_back(heat, tmp_path):

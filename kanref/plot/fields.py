@@ -50,7 +50,7 @@ def _panels(part, problem, u, exact, r):
         image = panel.imshow(field if across else field.T, origin="lower", extent=extent, aspect="auto", **look)
         panel.set(title=title, xlabel=problem.coordinates[across])
         small, beyond = max(map(abs, image.get_clim())) < 0.1, values.max() > image.get_clim()[1]
-        look = {"format": "%.0e" if small else None, "extend": "max" if beyond else "neither"}
+        look = {"format": "%.1e" if small else None, "extend": "max" if beyond else "neither"}
         part.colorbar(image, ax=panel, pad=0.02, aspect=25, **look).outline.set_visible(False)
     panels[0].set_ylabel(problem.coordinates[1 - across])
 
