@@ -315,7 +315,7 @@ REFUSED = [
     (["predict", "nothing", "plain.csv"], "there is no model file .*nothing"),
     (["predict", "plain.csv", "plain.csv"], "plain.csv is damaged or no safetensors file"),
     (["bench", "--cases", "none"], "--cases knows tiny"),
-    (["solve", "heat", "--param", "x=3"], "heat has no parameter 'x', but diffusivity"),
+    (["solve", "heat", "--param", "x=3"], "heat has no parameter 'x'; it has diffusivity"),
     (["solve", "heat", "--param", "x"], "must be given as name=value, but it is 'x'"),
     (["solve", "heat", "--steps", "3"], "steps must be two numbers"),
     (["solve", "heat", "--widths", "3,1"], "widths must begin with 2"),
