@@ -26,13 +26,16 @@ from kanref import arrays as border
 from kanref import bases, jets, objectives, spec, terms
 from kanref.bases import BSpline, Chebyshev, MinMax, Pointwise
 from kanref.edges import Symbolic
+from kanref.free_knots import LEAST, FreeKnots
 from kanref.functions import LIBRARY
 from kanref.network import KAN, Layer, kan, spline_layer
 from kanref.nodes import AFFINE, Nodes
 from kanref.objectives import Collocation, Supervised, WeightedSum
+from kanref.pde.trial import Trial, cap
+from kanref.power_relu import PowerReLU
 from kanref.tensors import mode_dot
 from kanref.terms import Linear
-from kanref.weights import Fixed, Full, LoTRA, Masked, Scaled, Tucker
+from kanref.weights import Fixed, Full, InBasis, LoTRA, Masked, Scaled, Tucker
 from kanref.words import aligned
 
 EXACT = 1e-12  # complex steps and dot tests, relative
@@ -95,6 +98,7 @@ def min_max(low, high):
 
 BASES = {
     BSpline: lambda b, number: spec.bspline_basis(numbers(b.knots, number).tolist(), b.degree, b.outside),
+    PowerReLU: lambda b, number: spec.power_relu_basis(numbers(b.knots, number).tolist(), b.degree),
     Chebyshev: lambda b, number: spec.chebyshev_basis(b.degree),
     Pointwise: lambda b, number: spec.base_basis(_entry(FUNCTIONS, b, f"base function {b.name!r}", "FUNCTIONS")),
     MinMax: lambda b, number: min_max(numbers(b.low, number), numbers(b.high, number)),
@@ -108,6 +112,11 @@ WEIGHTS = {
     Tucker: lambda w, arrays, number: spec.tucker(*(arrays[name] for name in ("core", "U_out", "U_in", "U_basis"))),
     LoTRA: lambda w, arrays, number: spec.lotra(
         numbers(w.base, number), number(w.scale), define_tensor(w.adapter, arrays, number)
+    ),
+    InBasis: lambda w, arrays, number: (
+        spec.in_basis(define_tensor(w.inner, arrays, number), numbers(w.basis.knots, number).tolist(), w.basis.degree)
+        if w.iterate == "relu"
+        else define_tensor(w.inner, arrays, number)
     ),
 }
 
@@ -143,6 +152,13 @@ def define_nodes(nodes, arrays, number):
     return lambda u: spec.nodes(u, nodes.arity, *affine)
 
 
+def define_free_knots(term, spacing, number):
+    """The B-splines of the definition on the knots that the spacing gives."""
+    ends = zip(spacing.tolist(), numbers(term.low, number).tolist(), numbers(term.high, number).tolist())
+    knots = [spec.free_knots(s, term.degree, low, high, number(LEAST)) for s, low, high in ends]
+    return spec.bspline_basis(knots, term.degree, term.outside)
+
+
 def define_formula(function):
     """A function of a `Symbolic` term by the definition: series -> series."""
     if LIBRARY.get(function.name) is not function:
@@ -168,6 +184,8 @@ def definition(net, theta):
                 formulas += [(q, p, define_formula(f), row) for (q, p, f), row in zip(term.formulas, own["affine"])]
             elif isinstance(term, Linear):
                 sums.append((define_basis(term.basis, number), define_tensor(term.weights, own, number)))
+            elif isinstance(term, FreeKnots):
+                sums.append((define_free_knots(term, own["spacing"], number), define_tensor(term.weights, own, number)))
             else:
                 raise TypeError(f"the definition does not know terms of type {type(term).__name__} ({name!r})")
         if not sums:
@@ -179,7 +197,14 @@ def definition(net, theta):
 
 
 def evaluate(net, theta, z):
-    """The jet (M, N, m) of the outputs for a jet z (M, N, n) by the definition; theta and z of any number type."""
+    """The jet (M, N, m) of the outputs for a jet z (M, N, n) by the definition; theta and z of any number type.
+
+    Of a trial function g + d N(e) the network N is defined here; g, d and e are jets of its own, taken at their word.
+    """
+    if isinstance(net, Trial):
+        y = evaluate(net.net, theta, z if net.embedding is None else net.embedding(z))
+        y = y if net.distance is None else jets.times(y, net.distance(z))
+        return y if net.offset is None else y + net.offset(z)
     layers, number, D = definition(net, theta), number_type(np.asarray(theta)), (len(z) - 1) // 2
     if number is not float:
         z = numbers(z, number)
@@ -444,7 +469,7 @@ def check_weights(weights, rng):
         R = rng.normal(size=size)
         by_definition = np.einsum("pai,qpi->qpa", np.broadcast_to(R, (P, *size[-2:])), W)
         try:
-            kind, maps = weights.rebased(R)
+            kind, maps = weights.rebased(R, BSpline.uniform(P, R.shape[-2] - 1, 1))
         except ValueError:
             require(R.ndim == 3, f"{what}: rebased must take an R of shape {R.shape}, but refuses it")
             continue
@@ -542,11 +567,11 @@ def _selection_error(term, arrays, x):
 
 def between_knots(basis, inputs, samples, rng):
     """Points (samples, inputs) amid random spans, outer ones included; N(0, 1) for a basis without knots."""
-    if not isinstance(basis, BSpline):
+    if not isinstance(basis, BSpline | PowerReLU):
         return rng.normal(size=(samples, inputs))
     x = np.empty((samples, inputs))
     for p, t in enumerate(basis.knots):
-        t = t[basis.degree : len(t) - basis.degree] if basis.outside == "error" else t
+        t = t[basis.degree : len(t) - basis.degree] if getattr(basis, "outside", "error") == "error" else t
         spans = np.flatnonzero(np.diff(t) > 0.1 * np.diff(t).mean())
         spans = rng.choice(spans, samples)
         x[:, p] = t[spans] + rng.uniform(0.2, 0.8, samples) * (t[spans + 1] - t[spans])
@@ -648,11 +673,22 @@ def structures(rng):
     nets["formulas and splines"] = KAN(
         tuple(Layer({**spline_layer(2, Q, basis).terms, "symbolic": f}) for Q, f in zip((2, 1), formulas))
     )
+    free = lambda Q, outside: FreeKnots(Full((Q, 2, 6)), 3, -1.0, 1.0, outside)
+    nets["free knots"] = KAN(tuple(Layer({"spline": free(Q, "zero")}) for Q in (2, 1)))
+    nets["free knots, outside linear"] = KAN(tuple(Layer({"spline": free(Q, "linear")}) for Q in (2, 1)))
     nets["linear first layer"] = kan([2, 3, 1], intervals=3, first="linear", bias=True)
     nets["inputs by tanh"] = kan([2, 2, 1], intervals=2, normalise=bases.tanh)
     nets["inputs by sigmoid"] = kan([2, 2, 1], intervals=2, domain=(0.0, 1.0), normalise=bases.sigmoid, bias=True)
     ranges = MinMax(np.array([-2.0, -1.5]), np.array([1.5, 2.0]))
     nets["inputs by min-max"] = KAN(tuple(spline_layer(2, Q, basis, normalise=ranges) for Q in (2, 1)))
+    in_relu = lambda Q, b: Linear(b, InBasis(Full((Q, 2, b.size)), b))
+    even, uneven = BSpline.uniform(2, 2, 3, outside="linear"), BSpline(knot_rows("random", 2, 2, rng), 2, "linear")
+    for b in (even, uneven):  # "linear", as random weights in power ReLUs make large functions and hidden values
+        name = "weights in power ReLUs" + ", random knots" * (b is uneven)
+        nets[name] = KAN(tuple(Layer({"spline": in_relu(Q, b)}) for Q in (2, 1)))
+    powers = lambda Q, degree: Linear(PowerReLU(knot_rows("random", 2, degree, rng), degree), Full((Q, 2, degree + 3)))
+    for d in (1, 3, 4):
+        nets[f"power ReLUs, degree {d}"] = KAN(tuple(Layer({"powers": powers(Q, d)}) for Q in (2, 1)))
     return nets
 
 
@@ -672,6 +708,16 @@ def mixed_system(x, u, u_i, u_ij):
     r_uij = np.zeros((len(x), 2, 1, 2, 2), u.dtype)
     r_uij[:, 0, 0, 0, 1] = r_uij[:, 1, 0, 1, 1] = 1
     return r, (r_u, r_ui, r_uij)
+
+
+def level_set(z):
+    """(x, y) -> (x, y, |x|)."""
+    return np.concatenate([z, jets.compose((np.abs, np.sign, np.zeros_like), z[..., :1])], -1)
+
+
+def slope(z):
+    """x, as the offset of a trial function."""
+    return z[..., :1]
 
 
 def cases(seed=0):
@@ -703,6 +749,9 @@ def cases(seed=0):
         objectives.mse(small[4], samples(2), far(2)),
     )
     add("[2, 2, 1], degree 4", "weighted sum", objectives.weighted_sum([(0.3, equation), (2, data)]), small[4])
+    trial = Trial(kan([3, 2, 1], intervals=1, degree=4), 2, level_set, slope, cap)
+    equation = objectives.collocation(trial, samples(3), helmholtz, weights=rng.uniform(0, 2, 3))
+    add("trial function, degree 4", "equation, weighted", equation, trial)
     return found
 
 
@@ -720,11 +769,15 @@ def parts_of(objective):
 
 
 def network_dot_error(net, theta, z, rng):
-    """The dot test of a network's pullback; F v by a complex step in theta and in all parts of the input jet."""
+    """The dot test of a network's pullback; F v by a complex step in theta and in all parts of the input jet. A trial
+    function has a pullback to theta only."""
     theta_dot, z_dot = rng.normal(size=theta.shape), rng.normal(size=z.shape)
     y, tape = net.forward(theta, z)
     w = rng.normal(size=y.shape)
-    theta_bar, z_bar = net.pullback(theta, tape, w, inputs=True)
+    if isinstance(net, Trial):
+        theta_bar, z_bar, z_dot = net.pullback(theta, tape, w)[0], np.zeros_like(z), np.zeros_like(z)
+    else:
+        theta_bar, z_bar = net.pullback(theta, tape, w, inputs=True)
     y_dot = np.imag(evaluate(net, theta + 1j * STEP * theta_dot, z + 1j * STEP * z_dot)) / STEP
     return dot_error(np.ravel(w * y_dot), np.concatenate([theta_dot * theta_bar, np.ravel(z_dot * z_bar)]))
 
@@ -732,11 +785,13 @@ def network_dot_error(net, theta, z, rng):
 def smoothness(net):
     """How many derivatives of the hidden layers' splines are continuous; a first layer only sees fixed points."""
     continuous = [np.inf]
-    for layer in net.layers[1:]:
+    for layer in (net.net if isinstance(net, Trial) else net).layers[1:]:
         for term in layer.terms.values():
             if isinstance(b := getattr(term, "basis", None), BSpline):
                 ties = max(int(np.unique(t, return_counts=True)[1].max()) for t in b.knots)
                 continuous += [b.degree - ties, {"zero": np.inf, "linear": 1, "clamp": 0, "error": np.inf}[b.outside]]
+            elif isinstance(b, PowerReLU):
+                continuous.append(b.degree - 1)
     return min(continuous)
 
 

@@ -1,4 +1,4 @@
-"""The command line: `kanref fit | predict | demo | check | reproduce | bench`.
+"""The command line: `kanref fit | predict | demo | solve | check | reproduce | bench`.
 
 Exit codes: 0 done; 1 a check failed; 2 the input or the arguments cannot be used (one line on stderr says why); 130
 ended by Ctrl-C, after the best so far was written if there was any. Results go to stdout, remarks and bars to stderr.
@@ -19,6 +19,7 @@ examples:
   kanref demo                                       data made on the spot, all results in kanref-demo/
   kanref fit houses.csv --target price              train, judge, write the folder kanref-out/
   kanref predict kanref-out new.csv > prices.csv    use what was trained
+  kanref solve burgers --param nu=0.02              a differential equation, results in kanref-solve/
   kanref check                                      test the gradients on this machine
 """
 FIT_EXAMPLES = """\
@@ -41,6 +42,16 @@ examples:
 If the file has the target column too, the figures of the prediction are printed to stderr.
 """
 
+
+SOLVE_EXAMPLES = """\
+examples:
+  kanref solve burgers                              error by level, model and figure in kanref-solve/
+  kanref solve helmholtz --param wave_number=3 --levels 4 --minutes 2
+  kanref solve poisson_jump --widths 3,10,1 --soft
+  kanref solve list                                 all problems, their equations and parameters
+
+Training goes from coarse to fine grids: L-BFGS at first, then Levenberg-Marquardt on every level. Ctrl-C keeps the best so far.
+"""
 
 JOB = ("task", "drop", "split", "hidden", "intervals", "degree", "optimizer", "steps", "sparsify")  # as in fit, for demo
 SPARSITY = 1e-2
@@ -104,6 +115,25 @@ def _parser():
     demo.add_argument("--symbolic", action="store_true", help=read)
     _writing(demo, "kanref-demo")
     demo.set_defaults(run=_demo, **{name: fit.get_default(name) for name in JOB})
+
+    about = "solve a differential equation by a network"
+    solve = commands.add_parser("solve", help=about, epilog=SOLVE_EXAMPLES, formatter_class=raw)
+    solve.add_argument("problem", metavar="PROBLEM", help="a name, or `list` for all of them")
+    param = "a parameter of the equation; may be given again"
+    solve.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help=param)
+    solve.add_argument("--widths", type=_counts, metavar="2,8,1", help="nodes of every level of the network, inputs first")
+    solve.add_argument("--intervals", type=int, help="of the coarsest grid")
+    solve.add_argument("--degree", type=int, help="of the splines")
+    solve.add_argument("--levels", type=int, help="grids, each twice as fine as the one before")
+    steps = "steps of L-BFGS at first, and of Levenberg-Marquardt on every level"
+    solve.add_argument("--steps", type=_counts, metavar="200,40", help=steps)
+    solve.add_argument("--minutes", type=float, help="of training at most")
+    conditions = solve.add_mutually_exclusive_group()
+    hard = {"action": "store_const", "dest": "hard"}
+    conditions.add_argument("--hard", const=True, help="conditions built into the network", **hard)
+    conditions.add_argument("--soft", const=False, help="conditions in the loss", **hard)
+    _writing(solve, "kanref-solve")
+    solve.set_defaults(run=_solve)
 
     check = commands.add_parser("check", help="test the gradients of networks of every kind")
     check.add_argument("--seed", type=int, default=0, help="of the random networks (default 0)")
@@ -254,6 +284,29 @@ def _predict(options):
         shown = ", ".join(f"{job.FIGURES[name]} {job.cell(value)}" for name, value in predicted.metrics.items())
         print(f"kanref: against the target in {options.data}: {shown}", file=sys.stderr)
     return 0
+
+
+def _solve(options):
+    from kanref import solve
+
+    if options.problem == "list":
+        print(f"problems, their equations and parameters:\n{solve.overview()}")
+        return 0
+    say = _printer(options)
+    problem = solve.make(options.problem, solve.parameters_of(options.param))
+    asked = ("widths", "intervals", "degree", "levels", "steps", "hard")
+    choices = {name: getattr(options, name) for name in asked}
+    say(solve.heading(problem, solve.plan_of(problem, **choices)) + "\n")
+    with _results_folder(options) as folder:
+        progress = not options.quiet and sys.stderr.isatty()
+        solved = solve.solve(problem, minutes=options.minutes, seed=options.seed, progress=progress, **choices)
+        if solved.interrupted:
+            print("\nkanref: interrupted; what follows is the best so far", file=sys.stderr)
+        say(solved.table() + "\n\n" + solved.verdict())
+        written = solved.write(folder)
+        say(f"\nwritten to {folder}")
+        say(aligned([(f"  {path.name}", what) for path, what in written.items()], 2))
+    return 130 if solved.interrupted else 0
 
 
 def _check(options):

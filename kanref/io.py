@@ -19,14 +19,19 @@ import numpy as np
 import kanref
 from kanref.bases import BASE_FUNCTIONS, BSpline, Chebyshev, MinMax, Pointwise
 from kanref.edges import Symbolic
+from kanref.free_knots import FreeKnots
 from kanref.functions import LIBRARY, Function, power_of
 from kanref.network import KAN, Layer
 from kanref.nodes import Nodes
+from kanref.power_relu import PowerReLU
 from kanref.terms import Linear
-from kanref.weights import Fixed, Full, LoTRA, Masked, Scaled, Tucker
+from kanref.weights import Fixed, Full, InBasis, LoTRA, Masked, Scaled, Tucker
 
 FORMAT = 1
-PARTS = KAN, Layer, Linear, Symbolic, BSpline, Chebyshev, MinMax, Nodes, Full, Fixed, Masked, Scaled, Tucker, LoTRA
+TERMS = Linear, Symbolic, FreeKnots
+BASES = BSpline, Chebyshev, MinMax, PowerReLU
+WEIGHTS = Full, Fixed, Masked, Scaled, InBasis, Tucker, LoTRA
+PARTS = KAN, Layer, Nodes, *TERMS, *BASES, *WEIGHTS
 KINDS = {kind.__name__: kind for kind in PARTS}
 NAMED = {"Pointwise": (Pointwise, BASE_FUNCTIONS), "Function": (Function, LIBRARY)}  # kept by name, never as code
 

@@ -18,6 +18,7 @@ from kanref import arrays as border
 from kanref import bases, jets
 from kanref.bases import BSpline, MinMax, Pointwise
 from kanref.edges import Symbolic
+from kanref.free_knots import FreeKnots
 from kanref.narrow import Narrow, Passage
 from kanref.nodes import Nodes
 from kanref.terms import Linear, Sum, Term
@@ -452,6 +453,8 @@ def describe(basis):
     """A basis, or a term without one, in a few words."""
     if isinstance(basis, Symbolic):
         return ", ".join(f.name for _, _, f in basis.formulas[:8]) + ", ..." * (len(basis.formulas) > 8)
+    if isinstance(basis, FreeKnots):
+        return f"B-splines of degree {basis.degree} on {basis.intervals} free intervals, outside: {basis.outside}"
     if isinstance(basis, BSpline):
         spacing = "uniform" if (basis.steps > 0).all() else "non-uniform"
         return f"B-splines of degree {basis.degree} on {basis.intervals} {spacing} intervals, outside: {basis.outside}"

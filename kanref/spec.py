@@ -9,8 +9,8 @@ Contents, in the order of the paper (Liu et al., arXiv 2404.19756):
 
     1. B-splines and their derivatives      Cox-de Boor on any non-decreasing knots
     2. truncated Taylor series              input derivatives of any order
-    3. bases                                B-splines, Chebyshev, base functions b(x), functions of formulas
-    4. weights                              full, masked, scaled
+    3. bases                                B-splines, power ReLUs, Chebyshev, base functions b(x), functions of formulas
+    4. weights                              full, masked, scaled, low-rank, in another basis
     5. layer and network                    sum of terms, formulas on edges, product nodes, affine nodes
     6. losses
     7. optimisers                           Adam's step, the L-BFGS direction
@@ -49,12 +49,12 @@ def bspline(x, knots, degree, order=0, outside="zero"):
     Spans are half open except the last one of positive width, which is closed. The domain is [t_degree, t_K];
     `outside` says what happens beyond it: "zero", the functions as they stand, which vanish beyond the last knot
     (pykan); "linear", straight continuation with the edge's value and slope; "clamp", the edge's value. The two
-    latter take the edge from the inside. A complex x is placed by its real part.
+    latter take the edge from the inside. Complex x and knots are placed by their real parts.
     """
-    K, u = len(knots) - degree - 1, getattr(x, "real", x)
-    a, b = knots[degree], knots[K]
+    K, u, places = len(knots) - degree - 1, getattr(x, "real", x), [getattr(t, "real", t) for t in knots]
+    a, b = places[degree], places[K]
     if outside in ("linear", "clamp") and not a <= u <= b:
-        edge = x - x + (a if u < a else b)  # the edge as a number of x's own type
+        edge = x - x + (knots[degree] if u < a else knots[K])  # the edge as a number of x's own type
         if order >= 2 or (order == 1 and outside == "clamp"):
             return [0 * x] * K
         value = bspline(edge, knots, degree, order, "edge")
@@ -63,11 +63,11 @@ def bspline(x, knots, degree, order=0, outside="zero"):
         slope = bspline(edge, knots, degree, 1, "edge")
         return [v + (x - edge) * s for v, s in zip(value, slope)]
     spans = len(knots) - 1
-    closed = last_span(knots, 0, spans) if outside == "zero" else last_span(knots, degree, K)
+    closed = last_span(places, 0, spans) if outside == "zero" else last_span(places, degree, K)
     within = range(spans) if outside == "zero" else range(degree, K)
     one, zero = 1 + 0 * x, 0 * x
     B = [
-        one if i in within and (knots[i] <= u < knots[i + 1] or (i == closed and u == knots[i + 1])) else zero
+        one if i in within and (places[i] <= u < places[i + 1] or (i == closed and u == places[i + 1])) else zero
         for i in range(spans)
     ]
     for d in range(1, degree + 1):
@@ -243,6 +243,31 @@ def bspline_basis(knots, degree, outside="zero"):
     return basis
 
 
+def free_knots(spacing, degree, low, high, least):
+    """The knots of one input from trained spacing: t_i = a + (b - a) (p_1 + ... + p_i), p = least/n + (1 - least) softmax(s),
+    and `degree` more on each side that repeat the first and the last spacing."""
+    e = [library(s).exp(s) for s in spacing]
+    p = [least / len(e) + (1 - least) * c / sum(e) for c in e]
+    t = [low + 0 * p[0]]
+    for c in p[:-1]:
+        t.append(t[-1] + (high - low) * c)
+    t.append(high + 0 * p[0])
+    left, right = t[1] - t[0], t[-1] - t[-2]
+    return [t[0] - k * left for k in range(degree, 0, -1)] + t + [t[-1] + k * right for k in range(1, degree + 1)]
+
+
+def power_relu_basis(knots, degree):
+    """ReLU((x - t_j)/h)^degree for the first T - degree - 1 of the T knots of row p, h their mean spacing; 1 at s = 0^0."""
+
+    def basis(p, z):
+        t = knots[p]
+        h, zero = (t[-1] - t[0]) / (len(t) - 1), [0 * c for c in z]
+        s = [[(z[0] - a) / h, *(c / h for c in z[1:])] for a in t[: len(t) - degree - 1]]
+        return [power(series, degree) if series[0].real >= 0 else zero for series in s]
+
+    return basis
+
+
 def chebyshev_basis(degree):
     """T_0, ..., T_degree of tanh x: T_0 = 1, T_1 = s, T_{j+1} = 2 s T_j - T_{j-1}."""
 
@@ -274,6 +299,21 @@ def tucker(core, U_out, U_in, U_basis):
     W = np.tensordot(core, U_basis, (2, 1))
     W = np.tensordot(W, U_in, (1, 1)).swapaxes(1, 2)
     return np.tensordot(U_out, W, (1, 0))
+
+
+def in_basis(W, knots, degree):
+    """The B-spline weights of power-ReLU weights W: sum_j W[q,p,j] c_j, where psi_i = sum_{j >= i} c_j B_j on the domain.
+
+    By Marsden's identity c_j = prod_{l=1..degree} (t_{j+l} - t_i)/h for row p of knots, (P, T).
+    """
+    K = len(knots[0]) - degree - 1
+
+    def coefficient(t, i, j):
+        h = (t[-1] - t[0]) / (len(t) - 1)
+        return math.prod(((t[j + l] - t[i]) / h for l in range(1, degree + 1)), start=int(j >= i))
+
+    A_inverse = np.array([[[coefficient(t, i, j) for j in range(K)] for i in range(K)] for t in knots])
+    return np.stack([np.tensordot(W[:, p], A_inverse[p], (1, 0)) for p in range(len(knots))], 1)
 
 
 def lotra(base, scale, W):

@@ -29,7 +29,7 @@ from kanref.bases import BSpline
 from kanref.kernels import edges as single
 from kanref.kernels import mix as local
 from kanref.kernels import spline_layer as kernel
-from kanref.weights import Weights
+from kanref.weights import Tucker, Weights
 
 PARALLEL_WORK = 50_000  # multiply-adds from which a second thread pays for its start
 PART = 512  # samples to a unit of parallel work
@@ -88,21 +88,42 @@ class Linear:
         return self.weights.arrays
 
     def forward(self, arrays, z):
-        W = self.weights.tensor(arrays)
+        if not self.factored:
+            return self._mixed(z, self.weights.tensor(arrays))
+        S, H = self.weights.squeezed(arrays)
+        return self._mixed(z, S) @ H.T
+
+    def pullback(self, arrays, z, y_bar, inputs=True):
+        if not self.factored:
+            W_bar, z_bar = self._mixed_pullback(z, self.weights.tensor(arrays), y_bar, inputs)
+            return self.weights.pullback(arrays, W_bar), z_bar
+        S, H = self.weights.squeezed(arrays)
+        H_bar = np.tensordot(y_bar, self._mixed(z, S), ((0, 1), (0, 1)))
+        S_bar, z_bar = self._mixed_pullback(z, S, y_bar @ H, inputs)
+        return self.weights.squeezed_pullback(arrays, S_bar, H_bar), z_bar
+
+    @property
+    def factored(self):
+        """Whether the layer goes through its Tucker factors: then the basis is mixed into r_in r_basis sums in the place of Q
+        outputs, and a small matrix follows. It is cheaper where r_in r_basis < Q."""
+        weights = self.weights
+        return isinstance(weights, Tucker) and weights.ranks[1] * weights.ranks[2] < weights.shape[0]
+
+    def _mixed(self, z, W):
+        """The jet of sum_p sum_i W[q,p,i] b_i(z_p)."""
         if isinstance(self.basis, BSpline):
             return spline_forward(self.basis, z, W, None)
         first, b = self.basis.derivatives(z[0], jets.order(z))
         return mix(first, jets.lift(b, z), W)
 
-    def pullback(self, arrays, z, y_bar, inputs=True):
-        W = self.weights.tensor(arrays)
+    def _mixed_pullback(self, z, W, y_bar, inputs):
+        """Adjoints W_bar and z_bar (None unless `inputs`) of `_mixed`."""
         if isinstance(self.basis, BSpline):
             W_bar, _, z_bar = spline_pullback(self.basis, z, W, None, y_bar, inputs)
-        else:
-            first, b = self.basis.derivatives(z[0], jets.order(z) + inputs)
-            W_bar, F_bar = mix_pullback(first, jets.lift(b, z), W, y_bar)
-            z_bar = jets.lift_pullback(b, z, F_bar) if inputs else None
-        return self.weights.pullback(arrays, W_bar), z_bar
+            return W_bar, z_bar
+        first, b = self.basis.derivatives(z[0], jets.order(z) + inputs)
+        W_bar, F_bar = mix_pullback(first, jets.lift(b, z), W, y_bar)
+        return W_bar, jets.lift_pullback(b, z, F_bar) if inputs else None
 
     def edges(self, arrays, x):
         """phi[n,q,p] = sum_i W[q,p,i] b_i(x[n,p]), (N, Q, P): every edge by itself."""
@@ -124,6 +145,11 @@ class Linear:
     def select(self, arrays, outputs, inputs):
         weights, arrays = self.weights.select(arrays, outputs, inputs)
         return Linear(self.basis.select(inputs), weights), arrays
+
+    def rebased(self, R, basis):
+        """The term on another basis, W x_3 R, and {array: (mode, M)} for its arrays that change; see `kanref.weights`."""
+        weights, maps = self.weights.rebased(R, basis)
+        return Linear(basis, weights), maps
 
     def rows(self, arrays, z, y_bar):
         first, b = self.basis.derivatives(z[0], jets.order(z))
@@ -226,7 +252,7 @@ class Sum:
     @cached_property
     def pair(self):
         """Positions of the first B-spline term and the first SiLU term, which run as one; None if one is missing."""
-        linear = [term.basis if isinstance(term, Linear) else None for term in self.terms]
+        linear = [term.basis if isinstance(term, Linear) and not term.factored else None for term in self.terms]
         splines = [i for i, basis in enumerate(linear) if isinstance(basis, BSpline)]
         base = [i for i, basis in enumerate(linear) if basis is bases.silu]
         return (splines[0], base[0]) if splines and base else None

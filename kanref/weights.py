@@ -17,11 +17,14 @@ parameter vector and seen as (out, in, basis); see `kanref.arrays`. `kanref.chec
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
-from kanref.arrays import integer, real_array
+from kanref.arrays import choice, integer, real_array
+from kanref.bases import BSpline
+from kanref.power_relu import matrices, strict
 from kanref.tensors import hosvd, mode_dot, tucker, tucker_pullback
 
 
@@ -218,6 +221,23 @@ class Tucker:
         core_bar, U_bars = tucker_pullback(arrays["core"], [arrays[name] for name in FACTORS], W_bar)
         return {"core": core_bar, **dict(zip(FACTORS, U_bars))}
 
+    def squeezed(self, arrays):
+        """S (r_in r_basis, P, K) and H (Q, r_in r_basis) with W = H S: S[ac,p,k] = U_in[p,a] U_basis[k,c], H = U_out core."""
+        _, P, K = self.shape
+        S = np.einsum("pa,kc->acpk", arrays["U_in"], arrays["U_basis"])
+        return S.reshape(-1, P, K), arrays["U_out"] @ arrays["core"].reshape(self.ranks[0], -1)
+
+    def squeezed_pullback(self, arrays, S_bar, H_bar):
+        """{name: adjoint} for adjoints of `squeezed`."""
+        (_, P, K), (_, r_in, r_basis) = self.shape, self.ranks
+        S_bar = S_bar.reshape(r_in, r_basis, P, K)
+        return {
+            "core": (arrays["U_out"].T @ H_bar).reshape(self.ranks),
+            "U_out": H_bar @ arrays["core"].reshape(self.ranks[0], -1).T,
+            "U_in": np.einsum("acpk,kc->pa", S_bar, arrays["U_basis"]),
+            "U_basis": np.einsum("acpk,pa->kc", S_bar, arrays["U_in"]),
+        }
+
     def rebased(self, R, basis=None):
         if R.ndim == 3:
             if not (R == R[0]).all():
@@ -286,3 +306,102 @@ class LoTRA:
 
     def start(self, W):
         return self.adapter.start((W - self.base) / self.scale)
+
+
+# --------------------------------------------------------------------------------------------------- gradient geometry
+
+GEOMETRIES = "relu", "spline"
+
+
+@dataclass(frozen=True, eq=False)
+class InBasis:
+    """B-spline weights u seen from the power ReLUs of the same knots, w = A' u: training in another geometry, with any optimiser.
+
+    The layer itself evaluates B-splines, as stably as ever; only what is iterated, and what is called its gradient, change:
+
+        iterate   gradient   arrays hold   tensor           pullback    a step -eta D g on the arrays, in w and in u
+        "relu"    "relu"     w             w x_3 A^-T       A^-1 g_u    w -= eta D g_w        u -= eta A^-T D A^-1 g_u
+        "relu"    "spline"   w             w x_3 A^-T       g_u         w -= eta D A g_w      u -= eta A^-T D g_u
+        "spline"  "spline"   u             u                g_u         w -= eta A' D A g_w   u -= eta D g_u
+        "spline"  "relu"     u             u                A^-1 g_u    w -= eta A' D g_w     u -= eta D A^-1 g_u
+
+    (multilevel paper, table of section 3; its equations 17a, -, 14b or 17b, -). The first row is the multichannel ReLU MLP,
+    the third the ordinary KAN. Only in these two is the pullback the adjoint of `tensor`, as `kanref.check.check_weights`
+    demands. The paper calls the other gradients those of other inner products, M^-1 g; here M = A or A^-1, which is not
+    symmetric, and for degrees >= 1 (K >= 3) A + A' is indefinite: such steps may climb, and line searches then stop.
+
+    inner: weights of the same shape, which hold w or u; basis: the `BSpline`, of strictly increasing knots. Uniform rows use
+    A = (I - S)^(degree + 1)/degree! with the spacing as unit of length, others the mean spacing; see `kanref.power_relu`.
+    Rounding w moves u by up to cond(A) ~ K^(degree + 1) roundings: float64 serves small K and degrees, float32 hardly any.
+    """
+
+    inner: Weights
+    basis: BSpline
+    iterate: str = "relu"
+    gradient: str = "relu"
+
+    def __post_init__(self):
+        choice(self.iterate, "iterate", GEOMETRIES)
+        choice(self.gradient, "gradient", GEOMETRIES)
+        if not isinstance(self.basis, BSpline):
+            raise TypeError(f"basis must be a BSpline, whose power ReLUs are meant, but it is {self.basis!r}")
+        if self.inner.shape[1:] != (self.basis.inputs, self.basis.size):
+            raise ValueError(
+                f"basis has {self.basis.size} functions of {self.basis.inputs} inputs, but inner has shape "
+                f"{self.inner.shape} (out, in, basis)"
+            )
+        strict(self.basis.knots, self.basis.degree)
+
+    @property
+    def shape(self):
+        return self.inner.shape
+
+    @property
+    def arrays(self):
+        return self.inner.arrays
+
+    @cached_property
+    def _change(self):
+        return matrices(self.basis)
+
+    @cached_property
+    def A(self):
+        """The change of basis, (K, K) or (P, K, K)."""
+        A, _, f = self._change
+        return A / f
+
+    @cached_property
+    def A_inverse(self):
+        _, A_inverse, f = self._change
+        return A_inverse * f
+
+    def tensor(self, arrays):
+        W = self.inner.tensor(arrays)
+        return _times(W, self.A_inverse) if self.iterate == "relu" else W
+
+    def pullback(self, arrays, W_bar):
+        if self.gradient == "relu":
+            W_bar = _times(W_bar, self.A_inverse.swapaxes(-2, -1))
+        return self.inner.pullback(arrays, W_bar)
+
+    def rebased(self, R, basis=None):
+        """The inner weights by A'_new R A^-T: exact for dyadic refinement of uniform knots, else to cond(A) roundings."""
+        if basis is None:
+            raise ValueError("InBasis depends on its B-splines: give the new ones, rebased(R, basis)")
+        if self.iterate == "relu":
+            (_, A_inverse, f), (A, _, f_new) = self._change, matrices(basis)
+            R = A.swapaxes(-2, -1) @ R @ A_inverse.swapaxes(-2, -1) * (f / f_new)
+        inner, maps = self.inner.rebased(R, basis)
+        return InBasis(inner, basis, self.iterate, self.gradient), maps
+
+    def select(self, arrays, outputs, inputs):
+        inner, arrays = self.inner.select(arrays, outputs, inputs)
+        return InBasis(inner, self.basis.select(inputs), self.iterate, self.gradient), arrays
+
+    def start(self, W):
+        return self.inner.start(_times(W, self.A) if self.iterate == "relu" else W)
+
+
+def _times(W, M):
+    """sum_k W[..., q, p, k] M[(p,) k, j]: every row of W, seen as a row vector, times M."""
+    return (W.swapaxes(-3, -2) @ M.astype(W.dtype, copy=False)).swapaxes(-3, -2)

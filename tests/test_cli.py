@@ -267,6 +267,31 @@ def test_models_from_python_take_plain_numbers_in_order(tables, tmp_path):
     assert done.code == 2 and "column 'q', line 3: 'NA' is no finite number" in done.err
 
 
+# ----------------------------------------------------------------------------------------------------------- solve
+
+SMALL = ("--widths", "2,3,1", "--intervals", "3", "--degree", "4", "--levels", "2", "--steps", "30,5")
+
+
+def test_solve_tells_the_error_by_level_and_writes_two_files(tmp_path):
+    done = run("solve", "heat", "--param", "diffusivity=0.05", *SMALL, "--out", tmp_path / "out")
+    assert done.code == 0 and done.err == ""
+    assert "diffusivity = 0.05" in done.out and "relative L2 error" in done.out
+    levels = [line.split() for line in done.out.splitlines() if re.match(r" *(3|6) ", line)]
+    assert [row[0] for row in levels] == ["3", "6"] and float(levels[1][5]) < float(levels[0][5])
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.safetensors", "fields.png"}
+    again = run("solve", "heat", *SMALL, "--out", tmp_path / "out")
+    assert again.code == 2 and "is not empty" in again.err
+
+
+def test_solve_lists_the_problems():
+    listed = run("solve", "list")
+    assert listed.code == 0
+    for name in ("poisson", "poisson_jump", "helmholtz", "heat", "burgers", "reaction_diffusion", "allen_cahn"):
+        assert re.search(rf"^  {name} +\S", listed.out, re.M)
+    unknown = run("solve", "waves")
+    assert unknown.code == 2 and "there is no problem 'waves'" in unknown.err and "helmholtz" in unknown.err
+
+
 # -------------------------------------------------------------------------------------------------------- refusals
 
 REFUSED = [
@@ -290,6 +315,11 @@ REFUSED = [
     (["predict", "nothing", "plain.csv"], "there is no model file .*nothing"),
     (["predict", "plain.csv", "plain.csv"], "plain.csv is damaged or no safetensors file"),
     (["bench", "--cases", "none"], "--cases knows tiny"),
+    (["solve", "heat", "--param", "x=3"], "heat has no parameter 'x'; it has diffusivity"),
+    (["solve", "heat", "--param", "x"], "must be given as name=value, but it is 'x'"),
+    (["solve", "heat", "--steps", "3"], "steps must be two numbers"),
+    (["solve", "heat", "--widths", "3,1"], "widths must begin with 2"),
+    (["solve", "heat", "--minutes", "0"], "minutes must be above 0"),
 ]
 
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from kanref.arrays import choice, integer, real_array
 from kanref.bases import MAX_DEGREE
+from kanref.free_knots import FreeKnots
 from kanref.grids.rebase import chosen_layers, join_layers, rebase, splines, split_layers
 
 
@@ -57,12 +58,21 @@ def insertion_matrix(knots, degree, new_knots):
             f"knot {tau:g} would appear {count.max()} times, but degree {degree} allows {degree + 1}; "
             "leave it out of new_knots"
         )
-    R = ((t[:-1] <= fine[:-1, None]) & (fine[:-1, None] < t[1:])).astype(float)
+    return fine, oslo(t, fine, degree, fine[:-1])
+
+
+def oslo(t, fine, degree, pieces):
+    """R (K', K) with f = sum_i c_i B_i = sum_j (R c)_j B'_j, by the recursion of `insertion_matrix`.
+
+    Row j holds the blossom of one polynomial piece of f at t'_{j+1}, ..., t'_{j+degree}: of the piece at pieces[j]. Any
+    piece within the support of B'_j will do where f has no knots but those of `fine`; t'_j itself is the first.
+    """
+    R = ((t[:-1] <= pieces[:, None]) & (pieces[:, None] < t[1:])).astype(float)
     for e in range(1, degree + 1):
         rise, width = fine[e:-1, None] - t[:-e], t[e:] - t[:-e]
         a = np.divide(rise, width, out=np.zeros_like(rise), where=width > 0)  # an empty support has R = 0
         R = a[:, :-1] * R[:-1, :-1] + (1 - a[:, 1:]) * R[:-1, 1:]
-    return fine, R
+    return R
 
 
 def two_scale(degree):
@@ -82,7 +92,26 @@ def insert_knots(net, theta, l, new):
 
     new: (n,), the same knots for every input, or (P, n); in the domain, for outside="zero" anywhere on the knots.
     """
-    l, arrays = integer(l, "l", 0, len(net.layers) - 1), split_layers(net, theta)
+    return _carried(net, split_layers(net, theta), insertions(net, l, new), theta)
+
+
+def refine(net, theta, times=1, exterior=None, layers=None):
+    """The same function with every span halved, `times` times, in the B-splines of all layers: new network and theta.
+
+    exterior: "nested" or "fine", see above; None takes what keeps the function on the whole line: "nested" for
+    outside="zero", "fine" for the others. "nested" moves the edges of the domain, so it is refused for those
+    (ValueError). Free knots are always halved as "fine". layers: which to change, all for None. Empty spans are not halved;
+    where the rows of a layer would then differ in length, the widest spans of the shorter ones are halved again.
+    """
+    choice(exterior, "exterior", (None, "nested", "fine"))
+    for _ in range(integer(times, "times", 0, 30)):
+        net, theta = _carried(net, split_layers(net, theta), halvings(net, exterior, layers, theta), theta)
+    return net, theta
+
+
+def insertions(net, l, new):
+    """What `insert_knots` changes: (l, term, basis, R) for every term of layer l with B-splines."""
+    l = integer(l, "l", 0, len(net.layers) - 1)
     layer, new = net.layers[l], real_array(new, "new", np.float64)
     bases = splines(layer)
     if not bases:
@@ -101,32 +130,46 @@ def insert_knots(net, theta, l, new):
             )
         pairs = [insertion_matrix(t, basis.degree, row) for t, row in zip(basis.knots, rows)]
         knots, R = (np.stack(parts) for parts in zip(*pairs))
-        layer, arrays[l] = rebase(layer, arrays[l], name, replace(basis, knots=knots), R)
-    return join_layers(net, [*net.layers[:l], layer, *net.layers[l + 1 :]], arrays, np.asarray(theta).dtype)
+        yield l, name, replace(basis, knots=knots), R
 
 
-def refine(net, theta, times=1, exterior=None, layers=None):
-    """The same function with every span halved, `times` times, in the B-splines of all layers: new network and theta.
+def halvings(net, exterior=None, layers=None, theta=None):
+    """What one `refine` changes: (l, term, basis, R) for every term with B-splines of the chosen layers.
 
-    exterior: "nested" or "fine", see above; None takes what keeps the function on the whole line: "nested" for
-    outside="zero", "fine" for the others. "nested" moves the edges of the domain, so it is refused for those
-    (ValueError). layers: which to change, all for None. Empty spans are not halved; where the rows of a layer would
-    then differ in length, the widest spans of the shorter ones are halved again.
+    theta: where free knots are now; ValueError if there are some and it is not given. They are halved as "fine".
     """
     choice(exterior, "exterior", (None, "nested", "fine"))
-    arrays, new_layers = split_layers(net, theta), list(net.layers)
-    for _ in range(integer(times, "times", 0, 30)):
-        for l in chosen_layers(net, layers):
-            for name, basis in splines(new_layers[l]).items():
-                if exterior == "nested" and basis.outside != "zero":
-                    raise ValueError(
-                        f'exterior="nested" widens the domain, which changes the function of layer {l} with outside='
-                        f"{basis.outside!r}; leave exterior out"
-                    )
-                kind = exterior or ("nested" if basis.outside == "zero" else "fine")
-                knots, R = _uniform(basis, kind) if (basis.steps > 0).all() else _any(basis, kind)
-                new_layers[l], arrays[l] = rebase(new_layers[l], arrays[l], name, replace(basis, knots=knots), R)
-    return join_layers(net, new_layers, arrays, np.asarray(theta).dtype)
+    arrays = None if theta is None else split_layers(net, theta)
+    for l in chosen_layers(net, layers):
+        for name, term in net.layers[l].terms.items():
+            if isinstance(term, FreeKnots):
+                if arrays is None:
+                    raise ValueError(f"the knots of {name!r} in layer {l} are free, so a refinement depends on theta; give it")
+                basis = term.basis(arrays[l][f"{name}.spacing"])
+                knots, R = halved(basis, "fine")
+                yield l, name, replace(basis, knots=knots), R
+        for name, basis in splines(net.layers[l]).items():
+            if exterior == "nested" and basis.outside != "zero":
+                raise ValueError(
+                    f'exterior="nested" widens the domain, which changes the function of layer {l} with outside='
+                    f"{basis.outside!r}; leave exterior out"
+                )
+            kind = exterior or ("nested" if basis.outside == "zero" else "fine")
+            knots, R = halved(basis, kind)
+            yield l, name, replace(basis, knots=knots), R
+
+
+def _carried(net, arrays, changes, theta):
+    """The network with other bases, and its theta."""
+    layers = list(net.layers)
+    for l, name, basis, R in changes:
+        layers[l], arrays[l] = rebase(layers[l], arrays[l], name, basis, R)
+    return join_layers(net, layers, arrays, np.asarray(theta).dtype)
+
+
+def halved(basis, exterior):
+    """Knots (P, T') with every span halved, and R (K', K), or (P, K', K) where rows differ: B_i = sum_j R[j,i] B'_j."""
+    return _uniform(basis, exterior) if (basis.steps > 0).all() else _any(basis, exterior)
 
 
 def _uniform(basis, exterior):

@@ -40,7 +40,7 @@ def chosen_layers(net, layers):
 
 
 def splines(layer):
-    """{name: BSpline} of the terms that have knots."""
+    """{name: BSpline} of the terms that have fixed knots."""
     linear = {name: term for name, term in layer.terms.items() if isinstance(term, Linear)}
     return {name: term.basis for name, term in linear.items() if isinstance(term.basis, BSpline)}
 
@@ -48,9 +48,8 @@ def splines(layer):
 def rebased(layer, name, basis, R):
     """The layer with term `name` on another basis, W x_3 R with R (K', K) or (P, K', K), and what becomes of its arrays:
     {array of the layer: (mode, M)} for those that change, by a -> a x_mode M."""
-    term = layer.terms[name]
-    weights, maps = term.weights.rebased(R, basis)
-    layer = replace(layer, terms={**layer.terms, name: Linear(basis, weights)})
+    term, maps = layer.terms[name].rebased(R, basis)
+    layer = replace(layer, terms={**layer.terms, name: term})
     return layer, {f"{name}.{array}": pair for array, pair in maps.items()}
 
 

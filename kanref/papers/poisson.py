@@ -24,11 +24,11 @@ from kanref import grids, objectives, optimize
 from kanref.mlp import mlp, start
 from kanref.network import kan
 from kanref.papers.experiment import cells
+from kanref.pde.poisson import ALPHA, residual, solution
 from kanref.words import aligned
 
 PAPER = {"KAN [2, 10, 1]": ("1e-7", "~1e2"), "MLP 4 x 100": ("1e-5", "~1e4")}
 SEEDS = (0, 1, 2)
-ALPHA = 0.01  # weight of the residual
 PLAN = {
     "interior": 1000,
     "boundary": 400,
@@ -52,23 +52,6 @@ EVERY = 10  # steps from one look at the errors to the next
 
 
 # ----------------------------------------------------------------------------------------------------------- problem
-
-
-def solution(x):
-    """u = sin(pi x) sin(pi y^2) and its gradient (N, 2)."""
-    (s, c), (t, d) = ((np.sin(a), np.cos(a)) for a in (np.pi * x[:, 0], np.pi * x[:, 1] ** 2))
-    return s * t, np.pi * np.stack([c * t, 2 * x[:, 1] * s * d], 1)
-
-
-def source(x):
-    """f = -pi^2 (1 + 4 y^2) sin(pi x) sin(pi y^2) + 2 pi sin(pi x) cos(pi y^2)."""
-    s, y = np.sin(np.pi * x[:, 0]), x[:, 1]
-    return -(np.pi**2) * (1 + 4 * y**2) * s * np.sin(np.pi * y**2) + 2 * np.pi * s * np.cos(np.pi * y**2)
-
-
-def residual(x, u, u_i, u_ij):
-    """r = u_xx + u_yy - f and its partials, for `objectives.collocation`."""
-    return np.einsum("nmii->n", u_ij) - source(x), (None, None, np.broadcast_to(np.eye(2), u_ij.shape))
 
 
 def objective(net, x, edge):

@@ -16,6 +16,7 @@ import numpy as np
 from kanref import objectives
 from kanref.network import KAN
 from kanref.pde.sampling import box_points
+from kanref.pde.weighting import weighted
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +25,8 @@ class Part:
 
     residual, pairs: as for `objectives.collocation`;
     weight: of its mean square in the loss;
-    face: {coordinate: value} that the points of the part have fixed, empty for the whole box;
+    face: {coordinate: value} that the points of the part have fixed, empty for the whole box; a tuple of faces, as the
+        sides of a square, shares the points;
     trial: net -> what the residual sees, if that is not the problem's own trial function (one side of an interface).
     """
 
@@ -32,7 +34,7 @@ class Part:
     residual: Callable
     pairs: tuple = ()
     weight: float = 1.0
-    face: dict[int, float] = field(default_factory=dict)
+    face: dict[int, float] | tuple[dict[int, float], ...] = field(default_factory=dict)
     trial: Callable | None = None
 
 
@@ -67,11 +69,14 @@ class Problem:
         if unknown:
             names = ", ".join(part.name for part in self.parts)
             raise ValueError(f"counts has {', '.join(sorted(unknown))}, but the parts of {self.name} are {names}")
-        return {
-            part.name: box_points(self.domain, counts[part.name], kind, rng, part.face)
-            for part in self.parts
-            if part.name in counts
-        }
+        found = {}
+        for part in self.parts:
+            if part.name in counts:
+                faces = part.face if isinstance(part.face, tuple) else (part.face,)
+                ends = counts[part.name] * np.arange(len(faces) + 1) // len(faces)
+                shares = zip(np.diff(ends).tolist(), faces)
+                found[part.name] = np.concatenate([box_points(self.domain, n, kind, rng, face) for n, face in shares])
+        return found
 
     def function(self, net: KAN, hard=False):
         """What stands for u: the network, or its trial function; with `hard`, the one with conditions built in."""
@@ -83,20 +88,21 @@ class Problem:
     def objective(self, net, points, hard=False, weights=None):
         """The loss: sum over parts of weight * mean(w |residual|^2) at {part: points}.
 
-        weights: {part: (N,)} of single points; hard: conditions by construction, their soft parts are left out.
+        weights: {part: w} of single points, w (N,) or a weighting that follows the residuals (see `weighting`);
+        hard: conditions by construction, their soft parts are left out.
         """
-        u, weights = self.function(net, hard), weights or {}
-        terms = [
-            (
-                part.weight,
-                objectives.collocation(
-                    part.trial(net) if part.trial else u, points[part.name], part.residual, part.pairs, weights.get(part.name)
-                ),
-            )
-            for part in self.parts
-            if part.name in points and not (hard and part.name in self.soft)
-        ]
+        u, terms = self.function(net, hard), []
+        for part in self.parts:
+            if part.name in points and not (hard and part.name in self.soft):
+                seen, w = part.trial(net) if part.trial else u, (weights or {}).get(part.name)
+                terms.append((part.weight, weighted(seen, points[part.name], part.residual, part.pairs, w)))
         return objectives.weighted_sum(terms)
+
+    def residual(self, net, theta, x, hard=False):
+        """The residual (N, R) of the equation at points x (N, n)."""
+        equation = self.parts[0]
+        u = self.function(net, hard)
+        return objectives.collocation(u, x, equation.residual, equation.pairs).residual_values(theta)
 
     def mesh(self, count):
         """Points (count^n, n) of an even grid of the box, sides included, last coordinate fastest."""
@@ -109,3 +115,23 @@ class Problem:
         exact = self.reference(x)
         difference = self.function(net, hard)(theta, x)[:, 0] - exact
         return float(np.linalg.norm(difference) / np.linalg.norm(exact)), float(np.abs(difference).max())
+
+
+# ------------------------------------------------------------------------------------------------- for problem files
+
+
+def dirichlet(g=None):
+    """The residual of the condition u = g(x), g: points (N, n) -> (N,), or u = 0."""
+
+    def residual(x, u, u_i, u_ij):
+        return u[:, 0] - (0.0 if g is None else g(x)), (np.ones_like(u), None, None)
+
+    return residual
+
+
+def positive(value, name):
+    """A parameter as a float; ValueError unless it is finite and above 0."""
+    value = float(value)
+    if not 0 < value < np.inf:
+        raise ValueError(f"{name} must be above 0, but it is {value:g}")
+    return value

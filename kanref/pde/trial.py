@@ -11,12 +11,20 @@ All three are functions of jets, written with `kanref.jets`: the derivatives com
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
 from kanref import arrays as border
 from kanref import jets
 from kanref.network import KAN
+
+PARABOLA = (lambda x: 1 - x**2, lambda x: -2 * x, lambda x: np.full_like(x, -2))
+
+
+def cap(z):
+    """The jet (M, N, 1) of prod_i (1 - z_i^2), which vanishes at z_i = +-1, for a jet z (M, N, n)."""
+    return reduce(jets.times, np.split(jets.compose(PARABOLA, z), z.shape[-1], -1))
 
 
 @dataclass(frozen=True, eq=False)

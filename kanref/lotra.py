@@ -1,0 +1,253 @@
+"""Low tensor-rank adaptation and Slim KANs (Gao, Ng and Tan, arXiv 2502.06153): (net, theta) -> (net, theta).
+
+    W = W_0 + scale (core x_1 U_out x_2 U_in x_3 U_basis)                        LoTRA: W_0 frozen, the rest trained
+    W = core x_1 U_out x_2 U_in x_3 U_basis                                      Slim KAN: all trained
+
+Only the paper's abstract could be read; formulas, starts and learning rates here are a reconstruction that was derived and
+checked. With r_out, r_in, r_basis small, r_out r_in r_basis + Q r_out + P r_in + K r_basis numbers are trained instead of Q P K.
+
+    adapt(net, theta, ranks)        frozen network with adapters, exactly the same function at the start
+    merge(net, theta)               the adapters added to the weights: an ordinary network, as quick as before
+    slim(net, ranks), slimmed(net, theta, ...)     Tucker weights from scratch, or from trained ones by HOSVD
+    rates(net, rate)                a learning rate for every component, as the theory below has it
+
+Learning rates. One step of one factor alone changes the output of a layer by (sizes for inputs of size 1, in n = P, d = K)
+
+    sign (Adam) step:     core  r_out r_in r_basis,   U_out  r_out,   U_in  P,     U_basis  sqrt(K) local, K global basis
+    gradient step, loss summed over outputs:   core  Q,   U_out  1,   U_in  P Q,   U_basis  Q local, Q K global basis
+
+times its rate, so that equal rates move one factor much more than the others. All contribute alike with
+
+    Adam:               core 1,      U_out 1,   U_in c/P,        U_basis c/sqrt(K) (local), c/K (global)
+    gradient descent:   core 1/Q,    U_out 1,   U_in 1/(P Q),    U_basis 1/Q (local),       1/(Q K) (global)
+
+times one base rate, which then keeps its best value as P and K grow; c = RATIO (LoRA+, arXiv 2402.12354, finds about 16).
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from kanref.arrays import choice
+from kanref.bases import BSpline
+from kanref.grids.rebase import split_layers
+from kanref.nodes import Nodes
+from kanref.tensors import chosen_ranks, hosvd
+from kanref.terms import Linear
+from kanref.weights import Fixed, Full, LoTRA, Masked, Tucker
+
+RATIO = 8.0
+STARTS = ("output", "core", "gradient")
+
+
+# ------------------------------------------------------------------------------------------------------------ changing
+
+
+def changed(net, theta, change):
+    """The network with change(l, name, term, arrays) -> (term, arrays) applied to all its terms, and its theta."""
+    arrays, layers = split_layers(net, theta), []
+    for l, layer in enumerate(net.layers):
+        terms = {}
+        for name, term in layer.terms.items():
+            own = {array: arrays[l].pop(f"{name}.{array}") for array in term.arrays}
+            terms[name], own = change(l, name, term, own)
+            arrays[l].update((f"{name}.{array}", a) for array, a in own.items())
+        layers.append(replace(layer, terms=terms))
+    return net.rebuilt(layers, arrays, np.asarray(theta).dtype)
+
+
+def freeze(net, theta):
+    """The same function with nothing trained: weights become `Fixed`, biases and affine maps constants of the nodes."""
+    net, theta = changed(net, theta, fixed)
+    arrays, layers = split_layers(net, theta), []
+    for layer, own in zip(net.layers, arrays):
+        nodes = layer.nodes
+        if layer.bias or (nodes and nodes.trained):
+            nodes = nodes or Nodes((1,) * layer.sums)
+            constants = nodes.constants | {name: own[name] for name in nodes.trained}
+            if layer.bias:
+                scale, shift = constants.get("subnode_scale", 1.0), constants.get("subnode_bias", 0.0)
+                constants["subnode_bias"] = scale * own["bias"] + shift
+            nodes = Nodes(nodes.arity, (), constants)
+        layers.append(replace(layer, bias=False, nodes=nodes))
+    return net.rebuilt(layers, [{} for _ in layers], np.asarray(theta).dtype)
+
+
+def fixed(l, name, term, own):
+    """A change: the term with its weights as constants."""
+    if not isinstance(term, Linear):
+        raise TypeError(f"layer {l} has a term {name!r} of type {type(term).__name__}, which cannot be frozen; fix it first")
+    return Linear(term.basis, Fixed(term.weights.tensor(own))), {}
+
+
+def adapt(net, theta, ranks, *, start="output", scale=1.0, layers=None, terms=("spline",), gradient=None, seed=0):
+    """The network with all it has frozen, and trained adapters of low tensor rank on some of its terms: net, theta.
+
+    ranks: one number for all modes (cut to their sizes), or (r_out, r_in, r_basis); also {layer: ranks};
+    start: how the adapter begins at zero, without being a stationary point (a reconstruction):
+        "output"    U_out = 0, the others random (LoRA's B = 0): the first step moves U_out only
+        "core"      core = 0, factors random: the first step moves the core only
+        "gradient"  core = 0, factors the leading singular vectors of the unfoldings of the loss's full gradient, which the
+                    vector `gradient` (net.size,) gives: the first step goes along the truncated gradient itself
+    layers, terms: which layers (all for None), and the names of the terms that are adapted.
+
+    Variances keep sizes of 1 within the adapter: U_in N(0, 1/P); U_basis N(0, 1) for splines, N(0, 1/K) for global bases;
+    U_out N(0, 1); core N(0, 1/(r_in r_basis)).
+    """
+    choice(start, "start", STARTS)
+    if (gradient is None) == (start == "gradient"):
+        raise ValueError('gradient must be given for start="gradient", and only then; objective(theta)[1] is one')
+    rng = np.random.default_rng(seed)
+    chosen = range(len(net.layers)) if layers is None else layers
+    slopes = split_layers(net, gradient) if gradient is not None else None
+    count = 0
+
+    def change(l, name, term, own):
+        nonlocal count
+        if l not in chosen or name not in terms:
+            return fixed(l, name, term, own)
+        if not isinstance(term, Linear):
+            raise TypeError(f"layer {l} has a term {name!r} of type {type(term).__name__}; adapters go on linear terms")
+        W = term.weights.tensor(own)
+        wanted = ranks[l] if isinstance(ranks, dict) else ranks
+        adapter = Tucker(W.shape, chosen_ranks(W, wanted))
+        slope = None
+        if slopes is not None:
+            slope = {array: slopes[l][f"{name}.{array}"] for array in term.arrays}
+            slope = _full_gradient(term.weights, slope, l, name)
+        count += 1
+        weights, mask = LoTRA(W, adapter, scale), getattr(term.weights, "mask", None)
+        weights = weights if mask is None else Masked(weights, (mask != 0).astype(float))
+        return Linear(term.basis, weights), _begin(adapter, term.basis, start, slope, rng)
+
+    frozen = _frozen_rest(net, theta)
+    net, theta = changed(*frozen, change)
+    if not count:
+        raise ValueError(f"no layer has terms named {', '.join(terms)}; the network is\n{net!r}")
+    return net, theta
+
+
+def _frozen_rest(net, theta):
+    """The network with biases and affine maps of nodes frozen, terms as they are."""
+    frozen, _ = freeze(net, theta)
+    layers = [replace(old, bias=False, nodes=new.nodes) for old, new in zip(net.layers, frozen.layers)]
+    kept = [
+        {name: a for name, a in own.items() if name in layer.arrays} for own, layer in zip(split_layers(net, theta), layers)
+    ]
+    return net.rebuilt(layers, kept, np.asarray(theta).dtype)
+
+
+def _full_gradient(weights, slope, l, name):
+    """The gradient with respect to W itself."""
+    if isinstance(weights, Full):
+        return slope["W"]
+    if isinstance(weights, Masked) and isinstance(weights.inner, Full):
+        return slope["W"]
+    raise TypeError(f'start="gradient" needs full weights, but {name!r} of layer {l} has {type(weights).__name__}')
+
+
+def _begin(adapter, basis, start, slope, rng):
+    """The arrays of an adapter that is zero."""
+    (Q, P, K), (_, r_in, r_basis) = adapter.shape, adapter.ranks
+    draw = lambda name, variance: rng.normal(0, variance**0.5, adapter.arrays[name])
+    if start == "gradient":
+        Us = hosvd(slope, adapter.ranks)[1]
+        return {"core": np.zeros(adapter.ranks), "U_out": Us[0], "U_in": Us[1], "U_basis": Us[2]}
+    factors = {"U_out": draw("U_out", 1.0), "U_in": draw("U_in", 1 / P)}
+    factors["U_basis"] = draw("U_basis", 1.0 if isinstance(basis, BSpline) else 1 / K)
+    if start == "core":
+        return {"core": np.zeros(adapter.ranks), **factors}
+    return {"core": draw("core", 1 / (r_in * r_basis)), **factors, "U_out": np.zeros((Q, adapter.ranks[0]))}
+
+
+def merge(net, theta):
+    """The same function with the adapters in the weights, `Fixed` and Tucker weights written out: all trained again, full."""
+
+    def change(l, name, term, own):
+        weights = getattr(term, "weights", None)
+        kept = Masked(Full(weights.shape), weights.mask) if isinstance(weights, Masked) else weights and Full(weights.shape)
+        if kept is None:
+            return term, own
+        return Linear(term.basis, kept), kept.start(weights.tensor(own))
+
+    return changed(net, theta, change)
+
+
+def unmasked(weights):
+    """The weights under a mask."""
+    return weights.inner if isinstance(weights, Masked) else weights
+
+
+# ------------------------------------------------------------------------------------------------------------------ slim
+
+
+def slim(net, ranks, *, layers=None, terms=("spline",), seed=0):
+    """Tucker weights in the place of full ones, and theta from scratch: net, theta.
+
+    Variance rule (reconstruction): U_in N(0, 1/P), U_basis N(0, 1) (local) or N(0, 1/K) (global), U_out N(0, 1/r_out), core
+    N(0, 1/(m r_in r_basis)) with m the mean over x of sum_i b_i(x)^2 (0.479 for cubic splines) or 1/K of it, so that the
+    outputs of a layer have variance 1.
+    """
+    from kanref.initialise import mean_square
+
+    rng = np.random.default_rng(seed)
+    chosen = range(len(net.layers)) if layers is None else layers
+
+    def change(l, name, term, own):
+        if l not in chosen or name not in terms:
+            return term, own
+        kind = Tucker(term.weights.shape, chosen_ranks(np.empty(term.weights.shape), ranks))
+        (_, P, K), (r_out, r_in, r_basis) = kind.shape, kind.ranks
+        local = isinstance(term.basis, BSpline)
+        basis_variance = 1.0 if local else 1 / K
+        spread = mean_square(term.basis, P) * basis_variance
+        variances = {"core": 1 / (spread * r_in * r_basis), "U_out": 1 / r_out, "U_in": 1 / P, "U_basis": basis_variance}
+        return Linear(term.basis, kind), {array: rng.normal(0, v**0.5, kind.arrays[array]) for array, v in variances.items()}
+
+    return changed(net, net.init(rng), change)
+
+
+def slimmed(net, theta, ranks=None, *, tolerance=None, energy=None, layers=None, terms=("spline",)):
+    """Tucker weights nearest to the trained ones, by truncated HOSVD: net, theta.
+
+    ranks, tolerance, energy: see `tensors.chosen_ranks`; masks are written out, as zeros are no obstacle to a low rank.
+    """
+    chosen = range(len(net.layers)) if layers is None else layers
+
+    def change(l, name, term, own):
+        if l not in chosen or name not in terms:
+            return term, own
+        W = term.weights.tensor(own)
+        kind = Tucker(W.shape, chosen_ranks(W, ranks, tolerance, energy))
+        return Linear(term.basis, kind), kind.start(W)
+
+    return changed(net, theta, change)
+
+
+# ----------------------------------------------------------------------------------------------------------------- rates
+
+
+def rates(net, rate, method="adam", ratio=RATIO):
+    """A learning rate for every entry of theta: `rate` times the shares at the head of this file, for Tucker and LoTRA
+    weights; `rate` itself for everything else that is trained.
+
+    method: "adam" (any optimiser whose steps have the size of the rate) or "descent" (plain gradients of a loss that is
+    summed over outputs; for a mean over outputs give rate times their number).
+    """
+    choice(method, "method", ("adam", "descent"))
+    shares = {}
+    for l, layer in enumerate(net.layers):
+        for name, term in layer.terms.items():
+            weights = unmasked(getattr(term, "weights", None))
+            if isinstance(weights, LoTRA | Tucker):
+                for factor, share in factor_shares(weights.shape, isinstance(term.basis, BSpline), method, ratio).items():
+                    shares[f"{l}.{name}.{factor}"] = rate * share
+    return net.spread(shares, default=rate)
+
+
+def factor_shares(shape, local, method="adam", ratio=RATIO):
+    """{factor: share of the base rate} for weights of a shape (Q, P, K); local: splines, not a global basis."""
+    Q, P, K = shape
+    if method == "adam":
+        return {"core": 1.0, "U_out": 1.0, "U_in": ratio / P, "U_basis": ratio / (K**0.5 if local else K)}
+    return {"core": 1 / Q, "U_out": 1.0, "U_in": 1 / (P * Q), "U_basis": 1 / Q if local else 1 / (Q * K)}

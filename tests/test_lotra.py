@@ -1,0 +1,313 @@
+"""Low tensor-rank adaptation: the start, what is frozen, gradients, merging, adapters by themselves, Slim KANs, rates."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from kanref import adapters, bases, check, grids, lotra, objectives, optimize, tensors
+from kanref.bases import BSpline, Chebyshev
+from kanref.edges import Symbolic
+from kanref.functions import LIBRARY
+from kanref.io import FileError, save_network
+from kanref.network import KAN, Layer, kan, spline_layer
+from kanref.nodes import Nodes
+from kanref.sparsify import masked
+from kanref.terms import Linear
+from kanref.weights import Fixed, Full, LoTRA, Tucker
+
+X = np.random.default_rng(0).uniform(-1.2, 1.2, (40, 3))
+Y = np.random.default_rng(1).normal(size=(40, 2))
+
+
+def pruned():
+    net = kan([3, 4, 2], intervals=3)
+    theta = net.init(5)
+    return masked(net, theta, [[0, 1, 2], [0, 2, 3], [0, 1]])[:2]
+
+
+NETS = {
+    "plain": lambda: (net := kan([3, 4, 2], intervals=3), net.init(1)),
+    "bias": lambda: (net := kan([3, 4, 2], intervals=3, bias=True), net.init(2) + 0.1),
+    "products, affine": lambda: (
+        net := kan([3, [2, 2], 2], intervals=3, bias=True, affine=("subnode_scale", "subnode_bias", "node_scale")),
+        net.init(3) + 0.1,
+    ),
+    "scaled": lambda: (net := kan([3, 4, 2], intervals=3, scaled=True), net.init(4)),
+    "pruned": pruned,
+    "refined": lambda: grids.refine(*NETS["plain"]()),
+    "adapted before": lambda: lotra.merge(*lotra.adapt(*NETS["bias"](), 2, start="core")),
+}
+NETS = {name: (lambda build=build: tuple(build())[-2:]) for name, build in NETS.items()}
+STARTS = ("output", "core", "gradient")
+
+
+def adapted(name, start="output", ranks=2, **options):
+    net, theta = NETS[name]()
+    if start == "gradient":
+        options["gradient"] = objectives.mse(net, X, Y)(theta)[1]
+    return net, theta, *lotra.adapt(net, theta, ranks, start=start, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),  # a full gradient exists for full weights only
+    [(name, start) for name in NETS for start in STARTS if (name, start) != ("scaled", "gradient")],
+)
+def test_the_start_is_the_frozen_network_bit_for_bit(name, start):
+    net, theta, new, vector = adapted(name, start)
+    frozen, nothing = lotra.freeze(net, theta)
+    assert np.array_equal(new(vector, X), frozen(nothing, X))
+    assert_allclose(new(vector, X), net(theta, X), rtol=0, atol=1e-15 * np.abs(net(theta, X)).max() * 10)
+    assert frozen.size == 0 and new.size < net.size
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_the_start_is_not_stationary(start):
+    *_, new, vector = adapted("plain", start)
+    assert np.abs(objectives.mse(new, X, Y)(vector)[1]).max() > 1e-6
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_gradients_by_complex_step(name):
+    *_, new, vector = adapted(name)
+    vector = vector + np.random.default_rng(6).normal(0, 0.3, vector.size)
+    loss = objectives.mse(new, X[:5], Y[:5])
+    exact = check.complex_step(lambda theta: check.value(loss, theta), vector)
+    assert check.relative(loss(vector)[1], exact) < 1e-12
+
+
+def test_what_is_frozen_keeps_its_bytes():
+    net, theta, new, vector = adapted("bias")
+    constants = lambda: [
+        term.weights.base.tobytes() if isinstance(term.weights, LoTRA) else term.weights.W.tobytes()
+        for layer in new.layers
+        for term in layer.terms.values()
+    ]
+    before = constants()
+    after = optimize.lbfgs(objectives.mse(new, X, Y), vector, steps=20)
+    assert after.value < 0.99 * objectives.mse(net, X, Y).value(theta)
+    assert constants() == before
+    with pytest.raises(ValueError, match="read-only"):
+        new.layers[0].terms["spline"].weights.base[0] = 1
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_merged_equals_adapted(name):
+    *_, new, vector = adapted(name)
+    vector = vector + np.random.default_rng(7).normal(0, 0.3, vector.size)
+    merged, theta = lotra.merge(new, vector)
+    y = new(vector, X)
+    assert_allclose(merged(theta, X), y, rtol=0, atol=1e-14 * np.abs(y).max())
+    assert not any(isinstance(t.weights, LoTRA | Fixed) for layer in merged.layers for t in layer.terms.values())
+
+
+@pytest.mark.parametrize("name", ["plain", "pruned", "products, affine"])
+def test_refined_adapters_keep_the_function(name):
+    *_, new, vector = adapted(name)
+    vector = vector + np.random.default_rng(8).normal(0, 0.3, vector.size)
+    fine, theta = grids.refine(new, vector)
+    assert_allclose(fine(theta, X), new(vector, X), rtol=0, atol=1e-13)
+    assert isinstance(lotra.unmasked(fine.layers[0].terms["spline"].weights), LoTRA)
+
+
+def test_the_gradient_start_steps_along_the_truncated_gradient():
+    """From core = 0 a step of -eta on the core moves W by -eta times the HOSVD-truncated gradient."""
+    net, theta, new, vector = adapted("plain", "gradient", ranks=(2, 2, 3))
+    slope = net.split(objectives.mse(net, X, Y)(theta)[1])["0.spline.W"]
+    core_bar = new.split(objectives.mse(new, X, Y)(vector)[1])["0.spline.core"]
+    moved = {"core": -core_bar, **{f: new.split(vector)[f"0.spline.{f}"] for f in ("U_out", "U_in", "U_basis")}}
+    truncated = tensors.tucker(*tensors.hosvd(np.ascontiguousarray(slope), (2, 2, 3)))
+    step = new.layers[0].terms["spline"].weights.adapter.tensor(moved)
+    assert_allclose(step, -truncated, rtol=0, atol=1e-14 * np.abs(slope).max() * 10)
+
+
+# ------------------------------------------------------------------------------------------------------------- adapters
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_adapters_come_off_and_on(name, tmp_path):
+    net, theta, new, vector = adapted(name, scale=0.5)
+    vector = vector + np.random.default_rng(9).normal(0, 0.3, vector.size)
+    adapter = adapters.detach(new, vector)
+    adapters.save_adapter(tmp_path / "a.safetensors", adapter)
+    again, theta_again = adapters.attach(net, theta, adapters.load_adapter(tmp_path / "a.safetensors"))
+    assert np.array_equal(theta_again, vector)
+    assert np.array_equal(again(theta_again, X), new(vector, X))
+    assert adapter.size == vector.size
+    other = theta.copy()
+    other[0] = np.nextafter(other[0], 9)
+    with pytest.raises(ValueError, match="made for another network"):
+        adapters.attach(net, other, adapter)
+
+
+def test_files_that_are_no_adapters(tmp_path):
+    net, theta, new, vector = adapted("plain")
+    path = tmp_path / "model.safetensors"
+    save_network(path, net, theta)
+    with pytest.raises(FileError, match="whole model: kanref.load reads it"):
+        adapters.load_adapter(path)
+    adapters.save_adapter(path, adapters.detach(new, vector))
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(FileError, match="check sum"):
+        adapters.load_adapter(path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(FileError, match="damaged or no safetensors"):
+        adapters.load_adapter(path)
+    with pytest.raises(FileNotFoundError):
+        adapters.load_adapter(tmp_path / "none")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.safetensors"]
+
+
+def test_several_adapters_on_one_base():
+    net, theta = NETS["bias"]()
+    fits = []
+    for seed in (0, 1):
+        new, vector = lotra.adapt(net, theta, 2, seed=seed)
+        fit = optimize.lbfgs(objectives.mse(new, X, Y[:, ::-1] if seed else Y), vector, steps=10)
+        fits.append((new, fit.theta, adapters.detach(new, fit.theta)))
+    for new, vector, adapter in reversed(fits):
+        again, own = adapters.attach(net, theta, adapter)
+        assert np.array_equal(again(own, X), new(vector, X))
+
+
+# ------------------------------------------------------------------------------------------------------------------ slim
+
+
+@pytest.mark.parametrize("make", [lambda K: BSpline.uniform(32, K - 3, 3, outside="linear"), lambda K: Chebyshev(K - 1)])
+@pytest.mark.parametrize("ranks", [2, (8, 4, 3)])
+def test_the_variance_rule(make, ranks):
+    """Outputs of a slim layer from scratch have variance 1 for uniform inputs."""
+    basis, x = make(8), np.random.default_rng(10).uniform(-1, 1, (400, 32))
+    net = KAN((Layer({"spline": Linear(basis, Full((64, 32, 8)))}),))
+    variances = []
+    for seed in range(40):
+        new, theta = lotra.slim(net, ranks, seed=seed)
+        variances.append(new(theta, x).var())
+    assert 0.7 < np.mean(variances) < 1.4
+    assert isinstance(new.layers[0].terms["spline"].weights, Tucker)
+
+
+def test_slimmed_is_the_truncated_hosvd():
+    net, theta = NETS["plain"]()
+    full, same = lotra.slimmed(net, theta, tolerance=0.0)
+    assert_allclose(full(same, X), net(theta, X), rtol=0, atol=1e-14)
+    slim, few = lotra.slimmed(net, theta, 2)
+    W = np.ascontiguousarray(net.split(theta)["0.spline.W"])
+    own = slim.layers[0].terms["spline"]
+    arrays = {name: slim.split(few)[f"0.spline.{name}"] for name in own.arrays}
+    error = np.square(W - own.weights.tensor(arrays)).sum()
+    tau = tensors.tails(W, own.weights.ranks)
+    assert tau.max() * (1 - 1e-12) <= error <= tau.sum() * (1 + 1e-12)
+
+
+def test_slim_gradients_by_complex_step():
+    net, theta = lotra.slim(kan([3, 4, 2], intervals=3), 2, seed=1)
+    loss = objectives.collocation(net, X[:4], lambda x, u, u_i, u_ij: (u_ij[:, 0, 0, 0] + u[:, 1] ** 2, partials(u)))
+    exact = check.complex_step(lambda theta: check.value(loss, theta), theta)
+    assert check.relative(loss(theta)[1], exact) < 1e-12
+
+
+def partials(u):
+    """Of u_0,xx + u_1^2."""
+    r_u, r_uij = np.zeros_like(u), np.zeros((*u.shape, 3, 3), u.dtype)
+    r_u[:, 1], r_uij[:, 0, 0, 0] = 2 * u[:, 1], 1
+    return r_u, None, r_uij
+
+
+# ----------------------------------------------------------------------------------------------------------------- rates
+
+
+@pytest.mark.parametrize("factor", ["core", "U_out", "U_in", "U_basis"])
+@pytest.mark.parametrize(
+    ("axis", "sizes"), [(0, (32, 128, 512)), (1, (32, 128, 512)), (2, (8, 24, 64))], ids=["out", "in", "basis"]
+)
+def test_shares_undo_the_measured_growth_of_a_sign_step(factor, axis, sizes):
+    """The change of a layer's outputs by one sign step of one factor, times its share of the rate, does not grow.
+
+    Measured as in the reconstruction: four samples, ranks 2, medians over seeds; the exponent of the size is within
+    1/4 of 0.
+    """
+    changes = []
+    for size in sizes:
+        shape = [32, 32, 16]
+        shape[axis] = size
+        share = lotra.factor_shares(tuple(shape), True)[factor]
+        changes.append(share * np.median([sign_step(tuple(shape), factor, seed) for seed in range(8)]))
+    exponent = np.polyfit(np.log(sizes), np.log(changes), 1)[0]
+    assert abs(exponent) < 0.25
+
+
+def sign_step(shape, factor, seed):
+    """Mean |change of outputs| of a layer by one unit sign step of one factor at a random residual."""
+    Q, P, K = shape
+    rng = np.random.default_rng(seed)
+    adapter = Tucker(shape, (2, 2, 2))
+    basis = BSpline.uniform(P, K - 3, 3)
+    arrays = {"core": rng.normal(size=(2, 2, 2)), "U_out": rng.normal(size=(Q, 2))}
+    arrays |= {"U_in": rng.normal(0, P**-0.5, (P, 2)), "U_basis": rng.normal(size=(K, 2))}
+    term, z = Linear(basis, adapter), rng.uniform(-1, 1, (1, 4, P))
+    bar, _ = term.pullback(arrays, z, rng.normal(size=(1, 4, Q)), inputs=False)
+    moved = {**arrays, factor: arrays[factor] - np.sign(bar[factor])}
+    return np.abs(term.forward(moved, z) - term.forward(arrays, z)).mean()
+
+
+def test_rates_are_spread_over_theta():
+    *_, new, vector = adapted("bias", ranks={0: (2, 2, 3), 1: 1})
+    views = new.split(lotra.rates(new, 0.1))
+    assert views["0.spline.U_in"][0, 0] == pytest.approx(0.1 * lotra.RATIO / 3)
+    assert views["0.spline.U_basis"][0, 0] == pytest.approx(0.1 * lotra.RATIO / 6**0.5)
+    assert (views["1.spline.core"] == 0.1).all() and (views["1.spline.U_out"] == 0.1).all()
+    plain = kan([3, 4, 2])
+    assert (lotra.rates(plain, 0.1) == 0.1).all()
+    descent = new.split(lotra.rates(new, 1.0, "descent"))
+    assert descent["0.spline.core"][0, 0, 0] == 1 / 4 and descent["0.spline.U_in"][0, 0] == 1 / 12
+
+
+def symbolic_layer():
+    layer = {**spline_layer(3, 2, BSpline.uniform(3, 3, 3)).terms, "symbolic": Symbolic((2, 3), ((0, 0, LIBRARY["sin"]),))}
+    return KAN((Layer(layer, nodes=Nodes((1, 1))),))
+
+
+@pytest.mark.parametrize(
+    ("build", "kind", "message"),
+    [
+        (lambda n, t: lotra.adapt(n, t, 2, start="B"), ValueError, "start must be one of 'output', 'core', 'gradient'"),
+        (lambda n, t: lotra.adapt(n, t, 2, start="gradient"), ValueError, "gradient must be given"),
+        (lambda n, t: lotra.adapt(n, t, 2, gradient=t), ValueError, "and only then"),
+        (lambda n, t: lotra.adapt(n, t, 2, terms=("splines",)), ValueError, "no layer has terms named splines"),
+        (lambda n, t: lotra.adapt(n, t, (9, 1, 1)), ValueError, "ranks must be from 1 to the sizes"),
+        (lambda n, t: lotra.freeze(s := symbolic_layer(), s.init(0)), TypeError, "'symbolic' of type Symbolic, which cannot"),
+        (lambda n, t: adapters.detach(n, t), ValueError, "the network has no adapters"),
+        (lambda n, t: lotra.rates(n, 1.0, "sgd"), ValueError, "method must be one of 'adam', 'descent'"),
+    ],
+)
+def test_bad_input(build, kind, message):
+    with pytest.raises(kind, match=message):
+        build(*NETS["plain"]())
+
+
+def test_bases_of_one_function_are_adapted_on_request():
+    """The base branch as an adapter of rank (r, r, 1)."""
+    net, theta, new, vector = adapted("plain", terms=("base", "spline"))
+    assert new.layers[0].terms["base"].basis is bases.silu
+    assert new.split(vector)["0.base.U_basis"].shape == (1, 1)
+
+
+@pytest.mark.parametrize("ranks", [(2, 2, 2), (3, 2, 4)], ids=["factored", "written out"])
+@pytest.mark.parametrize("basis", [BSpline.uniform(2, 4, 3), Chebyshev(6)], ids=["splines", "chebyshev"])
+def test_both_ways_through_a_slim_layer(basis, ranks):
+    """The term's contract with jets, and equality with W written out, whichever way the rule takes."""
+    rng = np.random.default_rng(11)
+    term = Linear(basis, Tucker((6, 2, 7), ranks))
+    assert term.factored == (ranks == (2, 2, 2))
+    check.check_term(term, rng, rng.uniform(-0.9, 0.9, (5, 2)))
+    arrays = {name: rng.normal(size=shape) for name, shape in term.arrays.items()}
+    full, z = Linear(basis, Full((6, 2, 7))), rng.uniform(-0.9, 0.9, (3, 8, 2))
+    W = {"W": term.weights.tensor(arrays)}
+    assert_allclose(term.forward(arrays, z), full.forward(W, z), rtol=0, atol=1e-12)
+    y_bar = rng.normal(size=(3, 8, 6))
+    (own, z_bar), (theirs, z_bar_full) = term.pullback(arrays, z, y_bar), full.pullback(W, z, y_bar)
+    assert_allclose(z_bar, z_bar_full, rtol=0, atol=1e-11)
+    for name, a in term.weights.pullback(arrays, theirs["W"]).items():
+        assert_allclose(own[name], a, rtol=0, atol=1e-11 * np.abs(a).max())
