@@ -151,6 +151,36 @@ def test_never_asking_is_smoothing():
     assert_array_equal(result.theta, twice.theta)
 
 
+def test_cycles_that_do_not_pay_are_made_less_often():
+    """Refused corrections: cycles 1, 3, 6, 11 of 12 rounds; the others smooth. Good ones are never paused."""
+    transfers, theta = on_the_fine_level()
+    objective, log = loss(transfers[-1].fine), []
+    useless = lambda objective, theta, callback=None: optimize.lbfgs(objective, theta, steps=0)
+    record = lambda level, c: log.append(c)
+    cycle(transfers, loss, [useless, SMOOTH], 12, adaptive=True, record=record)(objective, theta)
+    assert len(log) == 4 and all(c.alpha == 0 for c in log)
+    log.clear()
+    start = transfers[0].prolong(network().init(0))
+    cycle(transfers, loss, [SMOOTH, useless], 3, adaptive=True, record=record)(objective, start)
+    assert len(log) == 3 and all(c.alpha > 0 for c in log)
+
+
+def test_a_cycle_that_changes_nothing_is_the_last():
+    transfers, theta = on_the_fine_level()
+    useless = lambda objective, theta, callback=None: optimize.lbfgs(objective, theta, steps=0)
+    result = cycle(transfers, loss, [useless] * 2, 100)(loss(transfers[-1].fine), theta)
+    assert result.reason is Stop.LINE_SEARCH and result.evaluations < 10
+    assert_array_equal(result.theta, theta)
+
+
+def test_a_smoother_may_wander():
+    """Adam ends with the best it has seen: the cycle goes on from there, and says so."""
+    transfers, theta = on_the_fine_level()
+    objective = loss(transfers[-1].fine)
+    result = cycle(transfers, loss, [partial(optimize.adam, steps=10, rate=0.3)] * 2, 3)(objective, theta)
+    assert result.value == objective(result.theta)[0] <= result.history.value.min()
+
+
 class Counting:
     """A loss that counts evaluations by the size of the network."""
 

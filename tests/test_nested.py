@@ -240,7 +240,7 @@ def momentum(objective, theta, callback=None, moments=None):
         m, v = 0.9 * m + 0.1 * gradient, 0.99 * v + 0.01 * gradient**2
         theta = theta - 0.02 * m
     result = optimize.lbfgs(objective, theta, steps=0, callback=callback)
-    fields = {name: getattr(result, name) for name in Result.__dataclass_fields__}
+    fields = {name: getattr(result, name) for name in Result.__dataclass_fields__ if name != "moments"}
     return Remembering(**fields, moments=(m, v, count + 5))
 
 

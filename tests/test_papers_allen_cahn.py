@@ -36,12 +36,12 @@ def test_short_form(tmp_path, monkeypatch):
     table = allen_cahn.run(tmp_path, short=True)
     record = json.loads((tmp_path / "allen_cahn-short.json").read_text())
     done = record["cells"]
-    assert set(done) == {f"{recipe} / {row} / 1234" for recipe, rows in allen_cahn.ROWS.items() for row in rows}
+    assert set(done) == {f"{recipe} / {row} / 1234" for recipe, row in allen_cahn.ROWS}
     best = done[f"{NEWTON} / {SPLINE} / 1234"]
     assert best["L2"] < 0.3 and best["parameters"] == 480
     assert done[f"{ADAM} / {SPLINE} / 1234"]["ends"] == [60, 120]
     assert done[f"{ADAM} / {FINE} / 1234"]["trace"][-1][0] == 120
-    assert all(len(run["field"]) == np.prod(allen_cahn.SHOWN) for run in done.values())
+    assert len(best["field"]) == np.prod(allen_cahn.SHOWN)
     assert "power ReLUs" in table and "1234" in table
     assert (tmp_path / "allen_cahn-short.png").stat().st_size > 10_000
     monkeypatch.setattr(allen_cahn, "train", lambda *args, **options: pytest.fail("the cell was there already"))
@@ -68,5 +68,35 @@ def record():
     return record["cells"]
 
 
-def errors(record, recipe, row):
-    return np.array([record[f"{recipe} / {row} / {seed}"]["L2"] for seed in SEEDS])
+def errors(record, *pair):
+    return np.array([record[f"{' / '.join(pair)} / {seed}"]["L2"] for seed in SEEDS[: allen_cahn.ROWS[pair]]])
+
+
+def test_second_order_steps_on_three_levels_solve_it_on_every_seed(record):
+    """Relative L2 at or below 1e-3, and so below 1e-2 within the paper's 10000 evaluations."""
+    for seed in SEEDS:
+        run = record[f"{NEWTON} / {SPLINE} / {seed}"]
+        assert run["L2"] <= 1e-3 and run["largest"] < 1e-2 and run["evaluations"] <= 1000
+
+
+def test_with_adam_only_the_splines_across_levels_come_near(record):
+    """The order of the paper's figure. But one seed of three misses, and the target of 1e-2 is missed by all, hard or soft."""
+    levels, hard = errors(record, ADAM, SPLINE), errors(record, HARD, SPLINE)
+    assert all(errors(record, ADAM, row).min() > 4 * np.median(levels) for row in (FINE, RELU, MLP))
+    assert 1e-2 < hard.min() < hard.max() < levels.min() < np.median(levels) < 0.11 < levels.max()
+
+
+def test_every_level_lowers_loss_and_error_of_second_order_steps(record):
+    for seed in SEEDS:
+        run = record[f"{NEWTON} / {SPLINE} / {seed}"]
+        steps, _, loss, L2 = np.array(run["trace"]).T
+        at = [np.searchsorted(steps, end) - 1 for end in run["ends"][1:]]
+        assert (loss[at][1:] < 0.2 * loss[at][:-1]).all() and (L2[at][1:] < 0.3 * L2[at][:-1]).all()
+
+
+def test_the_record_makes_the_figure_and_the_table(record):
+    results = {pair: [record[f"{' / '.join(pair)} / {seed}"] for seed in SEEDS[:n]] for pair, n in allen_cahn.ROWS.items()}
+    figure = allen_cahn.draw(results)
+    assert len(figure.axes) == 2 * 3 + 2 * 4  # with colour bars
+    table = allen_cahn.text(results)
+    assert all(f"{run['L2']:.1e}" in table for runs in results.values() for run in runs)

@@ -40,9 +40,10 @@ def test_program_prints_what_the_readme_says():
         assert float(figure) / 2 <= float(error) <= 2 * float(figure)
 
 
-def test_the_formula_is_the_one_that_the_readme_prints():
-    printed = README.read_text().split("## From data to a formula", 1)[1].split("It prints\n\n```\n", 1)[1].split("```")[0]
-    assert run(block("## From data to a formula", "python")) == printed
+@pytest.mark.parametrize("section", ["## From data to a formula", "## Differential equations, from coarse to fine"])
+def test_programs_print_these_very_words(section):
+    printed = README.read_text().split(section, 1)[1].split("It prints\n\n```\n", 1)[1].split("```")[0]
+    assert run(block(section, "python")) == printed
 
 
 def test_pictures_exist():

@@ -11,14 +11,16 @@ alpha from a line search on the fine loss makes it certain (no loss rises). A V-
 twice. On coarse levels the loss is already of this shifted kind, and its tau passes down.
 
 What tau is here. Levels are properly nested and have the same samples, so L_c(v) = L_f(P v) exactly (Galerkin), and
-tau = P' (grad L_f(P I u) - grad L_f(u)), which is zero for u in range(P): just after a prolongation the coarse problem is
-the one that nested iteration has solved, and a cycle has nothing to do. Later tau = -P' H (u - P I u) to first order: the
-coarse level sees of the fine details only what they do to its own gradient. In a linear problem of the basis with H
-well-conditioned this is small: B-spline training needs the coarse level for its start more than for corrections.
+tau = P' (grad L_f(P I u) - grad L_f(u)): zero for u in range(P), just after a prolongation, where the coarse problem is the
+one that nested iteration has solved; later -P' H (u - P I u) to first order. If L is quadratic the correction is the best one
+in range(P), whatever tau. For a network the coarse problem lives at P I u, which lacks the fine details and has a much
+larger loss; tau is then many times longer than the P' g that it makes room for, and the coarse problem resembles the fine
+one only near I u. Corrections get small, or are refused (`kanref.papers.cycles`).
 
 When to go down: only if the coarse level can see enough of the gradient, |P' g| >= kappa |g| (the condition of the recursive
 trust-region method; Gratton, Sartenaer and Toint 2008; Wen and Goldfarb 2009 for line searches). kappa = 0 always goes.
-|P' g| / |g| lies between 0 and |P|, which is near sqrt(2).
+|P' g|/|g| lies between 0 and |P|, which is near sqrt(2). With adaptive=True a cycle has moreover to pay: if its correction
+took off less of the loss than the smoothing around it, work for work, the next 1, 2, 4, ... rounds only smooth.
 """
 
 from collections.abc import Callable
@@ -99,18 +101,18 @@ def correct(transfer, fine, coarse, theta, solve, kappa=0.0):
     return Correction(end.theta, end.value, largest, end.step, share, float(np.linalg.norm(tau)) / norm, True, 1 + len(trials))
 
 
-def cycle(transfers, loss, smoothers, count=1, shape="V", kappa=0.0, record=None):
+def cycle(transfers, loss, smoothers, count=1, shape="V", kappa=0.0, adaptive=False, record=None):
     """A minimiser (objective, theta, callback=None) -> Result on the fine network of the last transfer: `count` cycles.
 
     transfers: from the coarsest level up, each halving the spans once, as `hierarchy` makes them;
     loss: network -> objective, for the coarse levels;
     smoothers: one minimiser for each level, coarsest first, of few steps: run before and after the correction, on the
         coarsest level instead of it. Coarse objectives are shifted, so only methods of gradients fit there;
-    shape: "V" or "W"; kappa: see the module's text;
+    shape: "V" or "W"; kappa, adaptive: when to go down, see the module's text;
     record: called as record(level, correction) after every one.
 
     The result counts evaluations in units of the fine level, coarse ones a half for every level down; steps are those on
-    the fine level, corrections included.
+    the fine level, corrections included. It ends with `Stop.LINE_SEARCH` after a cycle that changed nothing.
     """
     transfers, smoothers = tuple(transfers), tuple(smoothers)
     integer(count, "count", 1)
@@ -124,8 +126,17 @@ def cycle(transfers, loss, smoothers, count=1, shape="V", kappa=0.0, record=None
         objectives = [*(loss(transfer.coarse) for transfer in transfers), objective]
         books = _Books(callback, len(transfers), theta)
         try:
+            pause = rest = 0
             for _ in range(count):
+                before = books.value
+                if rest:
+                    rest -= 1
+                    theta = books.smooth(len(transfers), smoothers[-1], objective, theta)
+                    continue
                 theta = _cycled(books, transfers, objectives, smoothers, VISITS[shape], kappa, record, theta)
+                if books.value == before:
+                    raise _End(Stop.LINE_SEARCH)
+                pause = rest = max(1, 2 * pause) if adaptive and not books.paid() else 0
         except _End as end:
             return books.result(end.reason)
         except KeyboardInterrupt:
@@ -145,7 +156,9 @@ def hierarchy(net, levels, exterior="fine"):
     return tuple(transfers)
 
 
-def cycles(net, theta, loss, stages, count=1, shape="V", kappa=0.0, exterior="fine", callback=None, record=None):
+def cycles(
+    net, theta, loss, stages, count=1, shape="V", kappa=0.0, adaptive=False, exterior="fine", callback=None, record=None
+):
     """Nested iteration with cycles on every level (full multigrid): as `nested`, with every stage a smoother.
 
     The first stage is run as it is; on arriving at level k, `count` cycles over levels k..0 are run, smoothed by stages k..0.
@@ -157,7 +170,7 @@ def cycles(net, theta, loss, stages, count=1, shape="V", kappa=0.0, exterior="fi
         raise ValueError(f"stages of cycles must refine once each, but they refine {[s.refine for s in stages[1:]]} times")
     transfers, smoothers = hierarchy(net, max(len(stages) - 1, 0), exterior), [stage.minimise for stage in stages]
     cycled = [
-        Stage(cycle(transfers[:k], loss, smoothers[: k + 1], count, shape, kappa, record) if k else smoothers[0])
+        Stage(cycle(transfers[:k], loss, smoothers[: k + 1], count, shape, kappa, adaptive, record) if k else smoothers[0])
         for k in range(len(stages))
     ]
     return nested(net, theta, loss, cycled, exterior, safeguard=False, callback=callback)
@@ -196,14 +209,19 @@ class _End(Exception):
 class _Books:
     """Counts evaluations in units of the level `top`, and keeps and reports the steps on that level.
 
-    rows: (value, gradient norm, rate, evaluations) of every step; theta: after the last one.
+    rows: (value, gradient norm, rate, evaluations) of every step; theta, value, norm: where the cycle is; gains: relative
+    decrease and work of smoothing and of corrections; asked: evaluations when the coarse level was last asked.
     """
 
     callback: Callable | None
     top: int
     theta: np.ndarray
+    value: float = np.nan
+    norm: float = np.nan
+    gains: dict = field(default_factory=dict)
     rows: list = field(default_factory=list)
     evaluations: float = 0.0
+    asked: float = 0.0
     began: float = field(default_factory=perf_counter)
 
     def smooth(self, level, smoother, objective, theta):
@@ -216,7 +234,9 @@ class _Books:
             history, first = result.history, bool(self.rows)  # a later run starts at a point that is in the books
             columns = history.value, history.gradient_norm, history.rate, before + history.evaluations
             self.rows += list(zip(*columns))[first:]
-            self.theta = result.theta
+            self.theta, self.value, self.norm = result.theta, result.value, result.gradient_norm
+            self._gained("smoothing", history.value[0], result.evaluations)
+            self.asked = self.evaluations
         if result.reason in (Stop.INTERRUPTED, Stop.CALLBACK):
             raise _End(result.reason)
         return result.theta
@@ -224,12 +244,25 @@ class _Books:
     def corrected(self, level, correction):
         """Books a correction of a level."""
         self.evaluations += correction.evaluations * 2.0 ** (level - self.top) + correction.asked * 2.0 ** (level - 1 - self.top)
-        if level < self.top or correction.alpha == 0:
+        if level < self.top:
             return
-        self.theta = correction.theta
+        before, self.value = self.value, correction.value
+        self._gained("correction", before, self.evaluations - self.asked)
+        if correction.alpha == 0:
+            return
+        self.theta, self.norm = correction.theta, correction.norm
         self.rows.append((correction.value, correction.norm, correction.alpha, self.evaluations))
         if self.callback and self.callback(State(len(self.rows) - 1, self.theta.copy(), *self.rows[-1], self._seconds)):
             raise _End(Stop.CALLBACK)
+
+    def _gained(self, kind, before, work):
+        gain, spent = self.gains.get(kind, (0.0, 0.0))
+        self.gains[kind] = gain + (before - self.value) / max(abs(before), np.finfo(float).tiny), spent + work
+
+    def paid(self):
+        """Whether the corrections since the last question took off more of the loss, for their work, than smoothing did."""
+        (smoothed, by), (corrected, at) = self.gains.pop("smoothing"), self.gains.pop("correction")
+        return corrected * by > smoothed * at
 
     def _look(self, state):
         if state.step == 0 and self.rows:
@@ -248,6 +281,5 @@ class _Books:
 
     def result(self, reason):
         values, norms, rates, counts = np.array(self.rows).reshape(-1, 4).T.copy()
-        value, norm = self.rows[-1][:2]
         history = History(values, norms, rates, counts)
-        return Result(self.theta, value, norm, len(self.rows) - 1, self.evaluations, reason, history)
+        return Result(self.theta, self.value, self.norm, len(self.rows) - 1, self.evaluations, reason, history)

@@ -1,11 +1,12 @@
 """Adam: gradient descent with averaged gradients, every component scaled by its own size."""
 
+from dataclasses import replace
 from math import inf, isfinite
 
 import numpy as np
 
 from .result import Stop
-from .run import Halt, Run, largest, within
+from .run import Halt, Run, largest, whole, within
 
 
 def adam(
@@ -18,6 +19,7 @@ def adam(
     beta2=0.999,
     eps=1e-8,
     keep="best",
+    moments=None,
     callback=None,
     seconds=None,
 ):
@@ -38,10 +40,13 @@ def adam(
         0, 1, ... to a number or a vector (see `schedules`).
     keep : "best" returns the iterate with the lowest value; "last" returns the last one, as is
         right for minibatches, whose values cannot be compared.
+    moments : (m, v, t) of an earlier run, as its result has them, to go on as if it had not ended;
+        rates still count from step 0.
     callback : called with a `State` at the start and after every update; returning True stops.
     seconds : time allowed, looked at before each evaluation.
 
-    Returns a `Result`. A value or gradient that is not finite ends the run with `Stop.NON_FINITE`
+    Returns a `Result` with `moments`, those of the last step. A value or gradient that is not
+    finite ends the run with `Stop.NON_FINITE`
     and a finite iterate; KeyboardInterrupt ends it with `Stop.INTERRUPTED`, except during the first
     evaluation, which has nothing to return.
 
@@ -62,11 +67,12 @@ def adam(
     # copied, and an interrupt at any moment finds the first two whole.
     vectors = theta, np.empty_like(theta), np.empty_like(theta)
     current = best = theta, value, norm
-    m, v, work = np.zeros_like(theta), np.zeros_like(theta), np.empty_like(theta)
+    m, v, before = checked_moments(moments, theta)
+    t, work = before, np.empty_like(theta)
     try:
         run.accept(theta, value, norm, 0.0)
-        for t in range(1, run.steps + 1):
-            step_rate, largest_rate = rate_at(t - 1)
+        for t in range(before + 1, before + run.steps + 1):
+            step_rate, largest_rate = rate_at(t - before - 1)
             np.multiply(m, beta1, m)
             np.multiply(gradient, 1 - beta1, work)
             np.add(m, work, m)
@@ -94,7 +100,19 @@ def adam(
         reason = halt.reason
     except KeyboardInterrupt:
         reason = Stop.INTERRUPTED
-    return run.result(*best, reason)
+    return replace(run.result(*best, reason), moments=(m, v, t))
+
+
+def checked_moments(moments, theta):
+    """Own copies of m and v, and the number of steps they are averages over; zeros to start with."""
+    if moments is None:
+        return np.zeros_like(theta), np.zeros_like(theta), 0
+    m, v = (np.array(a, theta.dtype) for a in moments[:2])
+    if m.shape != theta.shape or v.shape != theta.shape or not (v >= 0).all():
+        raise ValueError(
+            f"moments must be (m, v, t) with m and v >= 0 as long as theta, {theta.shape}, got shapes {m.shape} and {v.shape}"
+        )
+    return m, v, whole("t of moments", moments[2], 0)
 
 
 def checked_rates(rate, theta):

@@ -80,7 +80,8 @@ class History:
 class Result:
     """The outcome of a run: `value` and `gradient_norm` (max-norm) belong to `theta`.
 
-    `steps` counts accepted steps, `evaluations` all calls of the objective.
+    `steps` counts accepted steps, `evaluations` all calls of the objective. `moments` is what Adam needs to go on: averages of
+    gradients and of their squares, and over how many steps; None for other methods.
     """
 
     theta: np.ndarray
@@ -90,6 +91,7 @@ class Result:
     evaluations: int
     reason: Stop
     history: History
+    moments: tuple | None = field(default=None, repr=False)
 
     @property
     def converged(self):

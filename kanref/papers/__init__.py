@@ -5,7 +5,8 @@ NAME.json and NAME.png to the folder; with `short`, a small part of it in second
 again. `experiment` is what they share.
 """
 
-EXPERIMENTS = {  # Liu et al., arXiv 2404.19756
+EXPERIMENTS = {
+    # Liu et al., arXiv 2404.19756
     "hello": "exp(sin(pi x) + y^2) from data to its formula, ten seeds (pykan's hello world)",
     "staircase": "grid extension on exp(sin(pi x) + y^2), [2, 1, 1] (Fig. 2.3; pykan example 8)",
     "threshold": "grids of 3 to 1000 intervals and the interpolation threshold (Fig. 2.3)",
@@ -18,4 +19,12 @@ EXPERIMENTS = {  # Liu et al., arXiv 2404.19756
     "unsupervised": "relations among six variables (section 4.2)",
     "knots": "the signature of knots (section 4.3)",
     "anderson": "mobility edges of quasiperiodic chains (section 4.4)",
+    # Southworth, Actor, Harper and Cyr, arXiv 2603.04827
+    "geometry": "spectra, tangent kernels, descent and cost of splines and power ReLUs (section 3, Fig. 3)",
+    "regression": "coarse, fine and multilevel on a rotated sum of functions (section 5.1)",
+    "burgers": "Burgers' equation across levels (section 5)",
+    "jump": "Poisson's equation with a jump of the coefficient (Fig. 6)",
+    "allen_cahn": "the Allen-Cahn equation across levels",
+    "levels": "Poisson's equation of Liu et al., multilevel and Levenberg-Marquardt",
+    "cycles": "V- and W-cycles beside nested iteration at equal work, on four problems",
 }

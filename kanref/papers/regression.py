@@ -10,17 +10,18 @@ many steps an epoch has (here 20, as torch's L-BFGS takes by default) nor how hi
 
     fixed range     z_q = (w_q.x - low)/(high - low) with the range over the square, which depends on w_q: `Directions`. Only
                     the direction of w_q counts. 50 parameters, 225 on the finest grid; the paper's 55 and 230 would have
-                    one more for each hidden value, as a bias, which this map would cancel. It gives the paper's errors.
+                    one more for each hidden value, as a bias, which this map would cancel. With epochs of up to ten steps
+                    the coarse error is the paper's.
     trained range   z_q = w_q.x + b_q, splines continued linearly: 55 and 230 parameters, each of which counts. Knots are
                     so moved and spaced by training, and the coarse error is far below the paper's.
 
 "ReLU" is the fixed range with spline weights trained in the power-ReLU basis, from the same functions (multilevel/relu_form.py).
 Stages are those of `multilevel.nested` with its safeguard, but for "ReLU": Levenberg-Marquardt steps, by which a stalled
-stage is started again, hardly know what basis they are in. MLPs have ReLUs, no output bias and the 128 epochs.
+stage is started again, hardly know what basis they are in. MLPs have ReLUs, no output bias, and as many steps as "multilevel".
 
 "fine at equal steps" has as many steps as "multilevel": equal seconds here, where a local spline costs the same on every
 grid. "true directions" is no training but linear least squares for splines of X and Y, each on its own range. How much hangs on
-the steps of an epoch is shown by shorter ones.
+the steps of an epoch is shown by shorter ones, without the safeguard and with it.
 """
 
 import os
@@ -56,7 +57,7 @@ ANGLE = 0.175
 HIDDEN, DEGREE, INTERVALS = 5, 3, 5
 SAMPLES = 20000
 KINDS = "spline", "ReLU", "trained range"
-TRUE, SHORTER = "true directions", "shorter epochs"
+EQUAL, TRUE, SHORTER = "fine at equal steps", "true directions", "shorter epochs"
 PLAN = {
     "samples": SAMPLES,
     "epoch": 20,  # steps
@@ -64,10 +65,10 @@ PLAN = {
         "coarse": (128, 0, 0, 0),
         "fine": (0, 0, 0, 16),
         "multilevel": (32, 16, 8, 4),
-        "fine at equal steps": (0, 0, 0, 60),
+        EQUAL: (0, 0, 0, 60),
     },
     "mlps": {"MLP [2, 5, 1]": [2, 5, 1], "MLP [2, 30, 1]": [2, 30, 1], "MLP [2, 20, 20, 1]": [2, 20, 20, 1]},
-    "mlp epochs": 128,
+    "mlp epochs": 60,
     "shorter": (1, 2, 5, 10),  # epochs to compare with
 }
 SHORT = PLAN | {
@@ -78,7 +79,7 @@ SHORT = PLAN | {
 }
 ROWS = 40  # of a trace
 COLOURS = {"coarse": "#E69F00", "fine": "#D55E00", "multilevel": "#0072B2"}
-SHOWN = [f"spline, {schedule} / {SEEDS[0]}" for schedule in COLOURS]  # whose fits are drawn
+SHOWN = [f"spline, {schedule}" for schedule in COLOURS] + ["trained range, multilevel"]  # fits that are drawn
 
 
 # ----------------------------------------------------------------------------------------------------------- problem
@@ -103,10 +104,14 @@ def data(seed, samples=SAMPLES, angle=ANGLE):
     return x, (f - f.min()) / np.ptp(f)
 
 
-def loss(seed, samples=SAMPLES):
-    """Network -> the mean squared error on the data of a seed: what `nested` and `cycles` take."""
+def loss(seed, samples=SAMPLES, parts=1):
+    """Network -> the mean squared error on the data of a seed: what `nested` and `cycles` take.
+
+    parts: a divisor of `samples`, to sum over that many pieces, which stay in the cache: twice as fast for MLPs.
+    """
     x, y = data(seed, samples)
-    return lambda net: objectives.mse(net, x, y)
+    pieces = list(zip(np.split(x, parts), np.split(y, parts)))
+    return lambda net: objectives.weighted_sum([(1 / parts, objectives.mse(net, *piece)) for piece in pieces])
 
 
 def limit(intervals, seed, degree=DEGREE, angle=ANGLE, samples=SAMPLES):
@@ -214,11 +219,11 @@ class Trace:
 
 
 def run_of(key, plan):
-    """The network, its start, the epochs of its stages, the level of the first one, and whether they are safeguarded."""
+    """The network, its start, the epochs of its stages and the level of the first one."""
     name, seed = key.rsplit(" / ", 1)
     if name in plan["mlps"]:
         net = perceptron(plan["mlps"][name])
-        return net, mlp.start(net, int(seed)), [plan["mlp epochs"]], 0, False
+        return net, mlp.start(net, int(seed)), [plan["mlp epochs"]], 0
     kind, schedule = name.split(", ", 1)
     epochs = plan["schedules"][schedule]
     first = int(np.flatnonzero(epochs)[0])
@@ -226,21 +231,24 @@ def run_of(key, plan):
     theta = start(net, int(seed))
     if kind == "ReLU":
         net, theta = in_relus(net, theta)
-    return net, theta, [count for count in epochs if count], first, kind != "ReLU"
+    return net, theta, [count for count in epochs if count], first
 
 
-def train(key, plan):
-    """The record of a key "ROW / SEED"."""
+def train(key, plan, safeguard=True):
+    """The record of a key "ROW / SEED"; the safeguard is for splines only."""
     name, seed = key.rsplit(" / ", 1)
     if name == TRUE:
         return {str(n): limit(n, int(seed), samples=plan["samples"]) for n in grids_of(plan)}
     if name == SHORTER:
-        short = {steps: plan | {"epoch": steps, "shorter": ()} for steps in plan["shorter"]}
-        return {str(steps): train(f"spline, multilevel / {seed}", own)["loss"] for steps, own in short.items()}
-    net, theta, epochs, first, safeguard = run_of(key, plan)
+        short = {str(steps): plan | {"epoch": steps, "shorter": ()} for steps in plan["shorter"]}
+        twice = lambda own: [train(f"spline, multilevel / {seed}", own, guarded)["loss"] for guarded in (False, True)]
+        return {steps: twice(own) for steps, own in short.items()}
+    net, theta, epochs, first = run_of(key, plan)
     stages = [Stage(partial(optimize.lbfgs, steps=plan["epoch"] * count)) for count in epochs]
     trace = Trace(max(1, plan["epoch"] * sum(epochs) // ROWS), 2.0**first)
-    done = nested(net, theta, loss(int(seed), plan["samples"]), stages, safeguard=safeguard, callback=trace)
+    objective = loss(int(seed), plan["samples"], parts=10 if name in plan["mlps"] else 1)
+    safeguard = safeguard and not name.startswith("ReLU")
+    done = nested(net, theta, objective, stages, safeguard=safeguard, callback=trace)
     if done.reason is optimize.Stop.INTERRUPTED:
         raise KeyboardInterrupt  # half a run is no result
     results = [level.result for level in done.levels]
@@ -256,7 +264,7 @@ def train(key, plan):
         "restarts": sum(level.restarted for level in done.levels),
         "shorter": early if len(epochs) == 1 else {},
         "trace": trace.rows,
-        "theta": [float(f"{a:.10g}") for a in done.theta] if key in SHOWN else [],
+        "theta": [float(f"{a:.10g}") for a in done.theta] if name in SHOWN and int(seed) == SEEDS[0] else [],
     }
 
 
@@ -276,6 +284,7 @@ def run(folder, progress=None, short=False, jobs=1):
     plan, seeds = (SHORT, SEEDS[:1]) if short else (PLAN, SEEDS)
     stem = os.path.join(folder, "regression-short" if short else "regression")
     names = [f"{kind}, {schedule}" for kind in KINDS for schedule in plan["schedules"]]
+    names.remove(f"ReLU, {EQUAL}")  # about splines only
     names += [TRUE, SHORTER, *plan["mlps"]]
     keys = [f"{name} / {seed}" for name in names for seed in seeds]
     done = cells(f"{stem}.json", plan, keys, partial(train, plan=plan), progress, jobs)
@@ -285,9 +294,21 @@ def run(folder, progress=None, short=False, jobs=1):
 
 
 def text(results, plan, seeds):
-    """Mean squared errors of all seeds beside the paper's means; the levels, the limits of every grid; shorter epochs."""
+    """Errors of all seeds beside the paper's; those after every level beside the limits; those for shorter epochs."""
+    return (
+        "Mean squared error, target mapped onto [0, 1]; work in evaluations on the coarsest grid; processor seconds, all\n"
+        f"of them and until the error is 1e-5\n{aligned(rows_of_seeds(results, seeds))}\n\n"
+        "After every level, medians; least squares on the true directions, all seeds\n"
+        f"{aligned(rows_of_levels(results, plan))}\n\n"
+        "Fixed range, by the steps of an epoch: means; medians; multilevel with its safeguard, median and worst\n"
+        f"{aligned(rows_of_epochs(results, plan))}"
+    )
+
+
+def rows_of_seeds(results, seeds):
+    """A line for every kind of training."""
     head = "", "parameters", "paper", "(std)", "mean", "(std)", "median"
-    rows = [(*head, *map(str, seeds), "work", "seconds", "restarts")]
+    rows = [(*head, *map(str, seeds), "work", "restarts", "seconds", "to 1e-5")]
     for name, runs in results.items():
         if name in (TRUE, SHORTER):
             continue
@@ -295,30 +316,41 @@ def text(results, plan, seeds):
         paper = [f"{number:.2e}" for number in PAPER[name]] if name in PAPER else ["-", "-"]
         spread = losses.std(ddof=1) if len(losses) > 1 else 0.0
         own = [f"{number:.2e}" for number in (losses.mean(), spread, np.median(losses), *losses)]
-        cost = f"{np.median(work):.0f}", f"{np.median(seconds):.1f}", str(sum(run["restarts"] for run in runs))
-        rows.append((name, str(runs[0]["parameters"]), *paper, *own, *cost))
+        cost = f"{np.median(work):.0f}", str(sum(run["restarts"] for run in runs)), f"{np.median(seconds):.1f}"
+        rows.append((name, str(runs[0]["parameters"]), *paper, *own, *cost, until(runs, 1e-5)))
+    return rows
+
+
+def rows_of_levels(results, plan):
+    """The grids of multilevel training, and what they allow."""
     grids = grids_of(plan)
-    levels = [("intervals", *map(str, grids))]
+    rows = [("intervals", *map(str, grids))]
     for name in (f"{kind}, multilevel" for kind in KINDS):
-        losses = np.array([[loss for _, loss, _ in run["levels"]] for run in results[name]])
-        levels.append((name, *(f"{loss:.2e}" for loss in np.median(losses, 0))))
+        losses = np.array([[value for _, value, _ in run["levels"]] for run in results[name]])
+        rows.append((name, *(f"{value:.2e}" for value in np.median(losses, 0))))
     limits = np.array([[run[str(n)] for n in grids] for run in results[TRUE]])
-    levels.append((TRUE, *(f"{low:.2e}..{high:.2e}" for low, high in zip(limits.min(0), limits.max(0)))))
-    epochs = [("steps", "coarse", "fine", "multilevel", "fine, median", "multilevel, median", "worst")]
+    return [*rows, (TRUE, *(f"{low:.2e}..{high:.2e}" for low, high in zip(limits.min(0), limits.max(0))))]
+
+
+def rows_of_epochs(results, plan):
+    """The same training with epochs of fewer steps."""
+    shown = "ReLU, coarse", *(f"spline, {schedule}" for schedule in COLOURS)
+    rows = [("steps", *shown, "fine, median", "multilevel, median", "safeguarded", "worst")]
     for steps in (*plan["shorter"], plan["epoch"]):
-        one_stage = results["spline, coarse"], results["spline, fine"]
-        fits = [[run["shorter"].get(str(steps), run["loss"]) for run in runs] for runs in one_stage]
-        pairs = zip(results["spline, multilevel"], results[SHORTER])
-        fits.append([short.get(str(steps), run["loss"]) for run, short in pairs])
-        figures = np.mean(fits[0]), np.mean(fits[1]), np.mean(fits[2]), np.median(fits[1]), np.median(fits[2]), max(fits[2])
-        epochs.append((str(steps), *(f"{figure:.2e}" for figure in figures)))
-    papers = [f"{PAPER[f'spline, {schedule}'][0]:.2e}" for schedule in COLOURS]
-    epochs.append(("paper", *papers, "-", "-", "-"))
-    return (
-        f"Mean squared error, target mapped onto [0, 1]; work in evaluations on the coarsest grid\n{aligned(rows)}\n\n"
-        f"After every level, medians; least squares on the true directions, all seeds\n{aligned(levels)}\n\n"
-        f"B-splines, fixed range, by the steps of an epoch: means; medians; the worst seed\n{aligned(epochs)}"
-    )
+        fits = {name: [run["shorter"].get(str(steps), run["loss"]) for run in results[name]] for name in shown}
+        guarded = fits["spline, multilevel"]
+        if steps != plan["epoch"]:
+            fits["spline, multilevel"], guarded = zip(*(run[str(steps)] for run in results[SHORTER]))
+        medians = map(np.median, (fits["spline, fine"], fits["spline, multilevel"], guarded))
+        figures = *map(np.mean, fits.values()), *medians, max(guarded)
+        rows.append((str(steps), *(f"{figure:.2e}" for figure in figures)))
+    return [*rows, ("paper", *(f"{PAPER[name][0]:.2e}" for name in shown), "-", "-", "-", "-")]
+
+
+def until(runs, goal):
+    """The median of processor seconds until the loss is at most `goal`, if most runs get there."""
+    first = [next((seconds for _, seconds, value in run["trace"] if value <= goal), np.inf) for run in runs]
+    return f"{np.median(first):.1f}" if np.median(first) < np.inf else "-"
 
 
 def draw(results, plan):
@@ -328,7 +360,7 @@ def draw(results, plan):
 
     figure = Figure(figsize=(14, 7), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(1.35, 1))
-    curves, maps = above.subplots(1, 4), below.subplots(1, 5)
+    curves, maps = above.subplots(1, 4), below.subplots(1, 6)
     kinds = [*KINDS, "MLP"]
     titles = ["B-splines, fixed range", "power ReLUs, fixed range", "B-splines, trained range", "MLPs"]
     mlps = dict(zip(plan["mlps"], ("#999999", "#009E73", "#CC79A7")))
@@ -346,27 +378,28 @@ def draw(results, plan):
         axes.set_ylim(low, 3)
     curves[0].set_ylabel("mean squared error")
     x, f, fits = fitted(results, plan["samples"])
-    shown = [("target", f), ("fit, multilevel", fits["multilevel"])]
-    shown += [(f"error, {schedule}", fit - f) for schedule, fit in fits.items()]
+    shown = [("target", f), ("fit, multilevel", fits["spline, multilevel"])]
+    shown += [("error, " + name.removeprefix("spline, "), fit - f) for name, fit in fits.items()]
     for axes, (title, values) in zip(maps, shown):
         count, error = int(len(x) ** 0.5), title.startswith("error")
         top = np.quantile(np.abs(values), 0.99)
         span = {"vmin": -top, "vmax": top, "cmap": "RdBu_r"} if error else {"vmin": 0, "vmax": 1}
         image = axes.imshow(values.reshape(count, count), origin="lower", extent=(0, 1, 0, 1), **span)
-        axes.set(title=title, xticks=(0, 1), yticks=(0, 1))
+        axes.set_title(title.replace("trained range, ", "trained range,\n"), fontsize=10)
+        axes.set(xticks=(0, 1), yticks=(0, 1))
         ends = (-top, 0, top) if error else (0, 0.5, 1)
-        below.colorbar(image, ax=axes, shrink=0.8, ticks=ends, format="%.0e" if error else "%.1f")
+        below.colorbar(image, ax=axes, location="bottom", shrink=0.9, ticks=ends, format="%.1e" if error else "%.1f")
     return figure
 
 
 def fitted(results, samples, count=121):
-    """A grid of points (count^2, 2), y first; the target there; what the first seed's fits make of it, by schedule."""
+    """A grid of points (count^2, 2), y first; the target there; what the first seed's fits make of it."""
     axis = np.linspace(0, 1, count)
     x = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
     f = target(data(SEEDS[0], samples)[0])
     fits = {}
-    for schedule in COLOURS:
-        theta = np.array(results[f"spline, {schedule}"][0]["theta"])
-        net = network((theta.size - 2 * HIDDEN) // HIDDEN - DEGREE)
-        fits[schedule] = net(theta, x)[:, 0]
+    for name in SHOWN:
+        theta, trained_range = np.array(results[name][0]["theta"]), name.startswith("trained range")
+        net = network(theta.size // HIDDEN - 2 - trained_range - DEGREE, trained_range)
+        fits[name] = net(theta, x)[:, 0]
     return x, (target(x) - f.min()) / np.ptp(f), fits
