@@ -138,6 +138,7 @@ def to_relu(u, knots, degree):
     """
     D = bands(knots, degree)
     K = D.shape[-2]
+    _checked(u, "u", K)
     w = u * D[..., 0]
     for s in range(1, min(degree + 2, K)):
         w[..., s:] += (u * D[..., s])[..., : K - s]
@@ -151,10 +152,16 @@ def to_splines(w, knots, degree):
     """
     t = strict(knots, degree)
     h, K = spacing(t), t.shape[-1] - degree - 1
+    _checked(w, "w", K)
     u = np.cumsum(w, -1)
     for e in range(1, degree + 1):
         u = np.cumsum(u * ((t[..., e : e + K] - t[..., :K]) / h), -1)
     return u
+
+
+def _checked(weights, name, size):
+    if np.shape(weights)[-1:] != (size,):
+        raise ValueError(f"{name} must have shape (..., {size}) for these knots, but it has shape {np.shape(weights)}")
 
 
 # ------------------------------------------------------------------------------------------------------- the basis

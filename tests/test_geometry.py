@@ -11,6 +11,7 @@ from kanref import grids, objectives, optimize
 from kanref.bases import BSpline
 from kanref.check import CheckError, check_adjoint, check_weights, knot_rows
 from kanref.mlp import mlp, relu, start
+from kanref.multilevel import free_knots
 from kanref.multilevel.geometry import (
     condition,
     norm,
@@ -356,6 +357,16 @@ def test_an_mlp_is_a_network_of_linear_splines():
     assert (W[..., 2] != 0).all()
 
 
+@pytest.mark.parametrize("size", [1e-17, 1e17])
+def test_an_mlp_of_another_size_is_a_network_of_linear_splines(size):
+    net = mlp([2, 4, 1], "relu")
+    theta, x = start(net, 0), size * np.random.default_rng(0).uniform(-3, 3, (50, 2))
+    theta = net.join({name: size * a if name == "0.bias" else a for name, a in net.split(theta).items()})
+    found, own = from_mlp(net, theta)
+    wanted = net(theta, x)
+    assert_allclose(found(own, x), wanted, atol=1e-12 * np.abs(wanted).max())
+
+
 def test_mlps_there_and_back():
     net = mlp([2, 3, 1], "relu")
     theta = start(net, 2)
@@ -447,6 +458,21 @@ def test_eigenvectors_have_none_to_all_sign_changes(order, kind):
         assert_allclose(M @ vectors, vectors * values, atol=1e-11 * values[-1])
 
 
+@pytest.mark.parametrize("order", [3, 6])
+def test_small_eigenvalues_are_as_accurate_as_large_ones(order):
+    """Both ends by the norms of A and its exact inverse; all together by the determinant, which is 1."""
+    A, A_inverse = differences(80, order), sums(80, order)
+    values = spectrum(A, A_inverse)[0]
+    assert_allclose(values[[0, -1]], [np.linalg.norm(A_inverse, 2) ** -2, np.linalg.norm(A, 2) ** 2], rtol=1e-12)
+    assert abs(np.log(values).sum()) < 1e-8
+    assert (np.diff(values) > 0).all()
+
+
+def test_modes_within_a_factor():
+    kernel = np.diag([1.01e-3, 2.0, 1.99e-3, 2.01e-3])
+    assert (within(kernel), within(kernel, 5e-4), within(kernel, 0.5)) == (2, 4, 1)
+
+
 def test_sign_changes_pass_over_zeros():
     assert_array_equal(sign_changes(np.array([[1.0, 0, -1, 1], [1, 1, 0, 1]]).T), [2, 0])
 
@@ -487,6 +513,27 @@ def test_kernels_in_both_bases(name):
         assert np.abs(S - J @ A @ A.T @ J.T).max() > 1e-3 * np.abs(S).max()
     assert_allclose(np.linalg.norm(A, 2) ** 2, tangent_bound(net), rtol=1e-10)
     assert np.linalg.norm(S, 2) <= tangent_bound(net) * np.linalg.norm(R, 2)
+
+
+def test_kernels_do_not_depend_on_how_the_network_is_written():
+    net = kan([2, 2, 1], intervals=4, base=None)
+    theta, x = net.init(0), np.random.default_rng(1).uniform(-1, 1, (12, 2))
+    pair = tangent_kernels(net, theta, x)
+    for iterate in ("relu", "spline"):
+        for found, kernel in zip(tangent_kernels(*in_relus(net, theta, iterate), x), pair):
+            assert_allclose(found, kernel, rtol=0, atol=1e-10 * np.abs(kernel).max())
+
+
+def test_free_knots_are_fixed_first():
+    net = kan([2, 2, 1], intervals=4, base=None)
+    moving = free_knots.free(net, net.init(0), layers=[1])
+    for change in (in_relus, as_relus, as_splines, to_mlp):
+        with pytest.raises(ValueError, match="knots of 'spline' in layer 1 are free.*fix them by multilevel.free_knots.fixed"):
+            change(*moving)
+    still = free_knots.fixed(*moving)
+    x = np.random.default_rng(1).uniform(-1, 1, (9, 2))
+    changed = in_relus(*still)
+    assert_allclose(changed[0](changed[1], x), net(net.init(0), x), atol=1e-12)
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3, 4])

@@ -241,6 +241,18 @@ def test_insertion_refuses(new, degree, message):
         grids.insertion_matrix(np.arange(6.0), degree, new)
 
 
+@pytest.mark.parametrize(
+    "knots, message",
+    [
+        ([0, 1, 3, 2.0], "knots must not decrease, but 3 is followed by 2; sort"),
+        ([0, 1.0], "degree 1 needs at least 3 knots, .* has 2"),
+    ],
+)
+def test_insertion_refuses_knots(knots, message):
+    with pytest.raises(ValueError, match=message):
+        grids.insertion_matrix(knots, 1, [0.5])
+
+
 # --------------------------------------------------------------------------------- exact changes of a whole network
 
 

@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from kanref import objectives, optimize
+from kanref.multilevel import nested as module
 from kanref.multilevel.nested import Level, Stage, least_squares, nested
 from kanref.multilevel.transfer import dyadic
 from kanref.network import kan
@@ -168,6 +169,29 @@ def test_a_stage_that_stalls_for_good_is_left_alone():
     assert level.result.steps == 200
 
 
+@pytest.mark.parametrize("reason", [Stop.SECONDS, Stop.GRADIENT])
+def test_a_stage_out_of_time_or_at_a_minimum_is_no_stall(reason):
+    ended = lambda objective, theta, callback=None: replace(stalls(objective, theta, callback), reason=reason)
+    net = network()
+    done = nested(net, net.init(0), loss, [LBFGS, ended])
+    assert not done.levels[1].restarted and done.levels[1].result.reason is reason
+
+
+def test_large_networks_are_restarted_by_small_steps(monkeypatch):
+    net = network()
+    steps = lambda: nested(net, net.init(0), loss, [LBFGS, stalls]).levels[1].result.steps
+    assert steps() == module.RESCUE
+    monkeypatch.setattr(module, "DENSE", net.size)  # the fine network is larger
+    assert steps() == 10 * module.RESCUE
+
+
+def test_work_of_a_compared_transfer_is_seen():
+    seen, net = [], network("zero")
+    done = nested(net, net.init(0), loss, [LBFGS] * 2, callback=lambda own, state, work: seen.append((own.size, work)))
+    first = next(work for size, work in seen if size != net.size)
+    assert first == done.levels[0].work + 2 * (2 + 1)  # two evaluations to compare, one at the start
+
+
 def test_progress_is_enough():
     """Without residuals a hundredth is progress, with them a half."""
     slow = partial(optimize.lbfgs, steps=3)
@@ -216,6 +240,31 @@ def test_an_interrupt_inside_a_stage():
     assert done.reason is Stop.INTERRUPTED and len(done.levels) == 2
     assert done.levels[1].result.reason is Stop.INTERRUPTED and not done.levels[1].restarted
     assert_array_equal(done.theta, done.levels[1].theta)
+
+
+def test_an_interrupt_at_the_first_evaluation_of_a_restart_keeps_the_stage():
+    net, calls = network(), []
+
+    def loss_of(net):
+        def objective(theta):
+            calls.append(1)
+            if len(calls) == limit:
+                raise KeyboardInterrupt
+            return loss(net)(theta)
+
+        return objective
+
+    limit = 0
+    slow = partial(optimize.adam, steps=3, rate=1e-9)
+    at_rest = nested(net, net.init(0), loss_of, [slow] * 2)
+    assert at_rest.levels[1].restarted
+    calls.clear()
+    limit = 4 + 4 + 1  # either stage has four evaluations; then comes the first one of the small steps
+    done = nested(net, net.init(0), loss_of, [slow] * 2)
+    assert done.reason is Stop.INTERRUPTED and len(done.levels) == 2
+    stage = done.levels[1].result
+    assert stage.value < done.levels[0].result.value and stage.steps == 3
+    assert_array_equal(done.theta, stage.theta)
 
 
 def test_the_callback_ends_it():

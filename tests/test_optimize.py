@@ -996,3 +996,11 @@ def test_adam_goes_on_from_its_moments():
     assert np.abs(run(half.theta, 5).theta - whole.theta).max() > 1e-3
     with pytest.raises(ValueError, match=r"moments must be \(m, v, t\)"):
         run(start, 1, moments=(half.moments[0][:3], half.moments[1], 5))
+    rates = []
+    adam(objective, half.theta, steps=3, rate=lambda step: rates.append(step) or 0.1, moments=half.moments)
+    assert rates == [0, 1, 2]
+    with pytest.raises(ValueError, match=r"finite m and with v >= 0.* m from nan"):
+        run(start, 1, moments=(np.nan * start, half.moments[1], 5))
+    for wrong in (half.moments[:2], 3):
+        with pytest.raises(TypeError, match=r"moments must be \(m, v, t\) of an earlier result.*pass result.moments"):
+            run(start, 1, moments=wrong)

@@ -59,6 +59,22 @@ def test_cycles_are_worth_their_smoother(name, smoother):
     assert np.median(asked) > 1
 
 
+def test_few_cycles_fit():
+    """Medians: one to four V-cycles on the finest grid, two W-cycles or fewer; corrections bent by up to 220 times |P'g|."""
+    counts = {
+        shape: [np.median([run["cycles"] for run in runs(name, smoother, shape)]) for name in PROBLEMS for smoother in SMOOTHERS]
+        for shape in "VW"
+    }
+    assert (min(counts["V"]), max(counts["V"]), max(counts["W"])) == (1, 4, 2)
+    assert 210 < max(cell["tau"] for cell in RECORD["cells"].values()) < 230
+
+
+def test_adam_on_burgers_gains_nothing_by_levels():
+    middle = {method: np.median(losses("Burgers", "Adam", method)) for method in cycles.METHODS}
+    assert min(middle, key=middle.get) == "fine" and max(middle, key=middle.get) == "nested"
+    assert middle["nested"] < 1.34 * middle["fine"]
+
+
 def test_the_table_shows_all():
     results = {
         (name, smoother): {method: runs(name, smoother, method) for method in cycles.METHODS}

@@ -265,6 +265,13 @@ def test_knots_that_do_not_serve(function, knots, degree, message):
         function(knots, degree)
 
 
+@pytest.mark.parametrize(("convert", "name"), [(to_relu, "u"), (to_splines, "w")])
+def test_weights_of_another_length(convert, name):
+    for wrong in (np.ones((2, 3)), np.array(1.0)):
+        with pytest.raises(ValueError, match=rf"{name} must have shape \(..., 4\) for these knots, but it has shape"):
+            convert(wrong, np.arange(8.0), 3)
+
+
 def test_rows_and_columns():
     with pytest.raises(ValueError, match=r"shape \(inputs, knots\), but it has shape \(6,\); use knots\[None\]"):
         PowerReLU(np.arange(6.0), 1)

@@ -10,6 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from kanref import grids, objectives
 from kanref.bases import BSpline, silu
+from kanref.mlp import mlp
+from kanref.multilevel.relu_form import as_relus
 from kanref.multilevel.transfer import between, dyadic, inserted, through_power_relus
 from kanref.network import KAN, Layer, kan
 from kanref.terms import Linear
@@ -312,6 +314,15 @@ def test_between_says_what_is_wrong():
         between(build(), build(degree=2))
     with pytest.raises(ValueError, match="differs from the coarse one in more than its knots"):
         between(build(), kan([2, 3, 1], intervals=10))
+
+
+def test_nothing_to_refine_is_no_refinement():
+    """A transfer that changes nothing would pass for a finer level."""
+    net = kan([2, 2, 1], intervals=3, base=None, first="linear")
+    for own, layers in ((mlp([2, 3, 1], "relu"), None), (as_relus(net, net.init(0))[0], None), (net, [0])):
+        with pytest.raises(ValueError, match="no B-splines to refine in the chosen layers"):
+            dyadic(own, layers=layers)
+    assert dyadic(mlp([2, 3, 1], "relu"), times=0).maps == {}
 
 
 def test_bad_vectors_and_exteriors():

@@ -45,6 +45,11 @@ def insertion_matrix(knots, degree, new_knots):
         raise ValueError(
             f"knots and new_knots must be vectors, but they have shapes {t.shape} and {new.shape}; insert row by row"
         )
+    falls = np.flatnonzero(np.diff(t) < 0)
+    if len(falls):
+        raise ValueError(f"knots must not decrease, but {t[falls[0]]:g} is followed by {t[falls[0] + 1]:g}; sort them")
+    if len(t) < degree + 2:
+        raise ValueError(f"degree {degree} needs at least {degree + 2} knots, but knots has {len(t)}")
     fine = np.sort(np.concatenate([t, new]))
     if len(new) and not t[0] <= new.min() <= new.max() <= t[-1]:
         raise ValueError(

@@ -149,7 +149,7 @@ def cycle(transfers, loss, smoothers, count=1, shape="V", kappa=0.0, adaptive=Fa
 
 
 def hierarchy(net, levels, exterior="fine"):
-    """Transfers from `net` up: `levels` of them, each halving the spans of the one before."""
+    """Transfers from `net` up: `levels` of them, each halving the spans of the one before. Knots must be fixed (ValueError)."""
     transfers = []
     for _ in range(integer(levels, "levels", 0, 30)):
         transfers.append(dyadic(transfers[-1].fine if transfers else net, exterior))
@@ -166,6 +166,8 @@ def cycles(
     never raises the loss; for outside="zero" use exterior=None, which keeps the function in transfers too.
     """
     stages = [stage if isinstance(stage, Stage) else Stage(stage) for stage in stages]
+    if any(stage.carry for stage in stages):
+        raise ValueError("smoothers of cycles start without moments, on every level anew; leave carry out")
     if any(stage.refine != 1 for stage in stages[1:]):
         raise ValueError(f"stages of cycles must refine once each, but they refine {[s.refine for s in stages[1:]]} times")
     transfers, smoothers = hierarchy(net, max(len(stages) - 1, 0), exterior), [stage.minimise for stage in stages]
@@ -261,7 +263,7 @@ class _Books:
 
     def paid(self):
         """Whether the corrections since the last question took off more of the loss, for their work, than smoothing did."""
-        (smoothed, by), (corrected, at) = self.gains.pop("smoothing"), self.gains.pop("correction")
+        (smoothed, by), (corrected, at) = self.gains.pop("smoothing"), self.gains.pop("correction", (0.0, 0.0))
         return corrected * by > smoothed * at
 
     def _look(self, state):

@@ -1,7 +1,8 @@
 """Networks with free knots: from fixed knots, and back to them; the function stays.
 
 Training moves weights and knots together (see `kanref.free_knots`). `grids.refine`, and with it nested iteration, halves every
-interval, s_j -> s_j, s_j, and the weights follow by Boehm's insertion: the function stays there, too.
+interval, s_j -> s_j, s_j, and the weights follow by Boehm's insertion: the function stays there, too, but for outside="zero",
+where it changes beyond the domain, since the exterior knots follow the shorter intervals.
 """
 
 from dataclasses import replace

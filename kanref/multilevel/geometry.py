@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from kanref.grids.rebase import splines
-from kanref.multilevel.relu_form import in_relus
+from kanref.multilevel.relu_form import as_splines, in_relus
 from kanref.power_relu import differences, matrices, sums
 
 
@@ -56,12 +56,13 @@ def sign_changes(vectors):
 def tangent_kernels(net, theta, x):
     """NTK_S = J_u J_u' and NTK_R = J_w J_w' of a network of B-splines at samples x (N, n): two arrays (N m, N m).
 
+    The network may be written in either geometry; free knots have to be fixed first (ValueError).
     J: derivatives of the m outputs with respect to all of theta, with spline weights u, or with w = A' u in their place; other
     parameters count the same in both. J_u = J_w A', so that NTK_S = J_w A' A J_w' (the paper's supplement prints J A A' J',
     which needs w = A u). Gradient flow on 1/2 sum r^2 moves the residuals by r' = -NTK r.
     """
     kernels = []
-    for structure, point in ((net, np.asarray(theta)), in_relus(net, theta)):
+    for structure, point in (as_splines(net, theta), in_relus(net, theta)):
         J = structure.jacobian(point, x)
         J = J.reshape(-1, J.shape[-1])
         kernels.append(J @ J.T)

@@ -9,11 +9,12 @@ every transfer bring it in their own schedule, partial(optimize.adam, steps=800,
 Work is counted in the paper's unit: one evaluation on the coarsest level costs 1, on a network refined l times 2^l.
 
 The safeguard. A transfer keeps the function, so the loss does not rise; where "fine" cannot promise that (outside="zero"
-and hidden values that leave the domain) the loss is measured, and if it did rise the transfer is made on the whole line. A
-stage after a transfer that does not get on is started again from another place, which a few Levenberg-Marquardt steps lead
-to, downhill: they see all curvature at once, of which L-BFGS knows ten directions and starts with none. Getting on means to
-halve the loss, as long as the objective has residuals and is small enough for such steps; else to lower it by a hundredth,
-and small Adam steps lead away. Runs that follow a printed schedule to the letter take safeguard=False.
+and hidden values that leave the domain) the loss is measured, and if it did rise the transfer is made on the whole line;
+free knots know no transfer but "fine". A stage after a transfer that does not get on is started again from another place,
+which a few Levenberg-Marquardt steps lead to, downhill: they see all curvature at once, of which L-BFGS knows ten directions
+and starts with none. Getting on means to halve the loss, as long as the objective has residuals and is small enough for such
+steps; else to lower it by a hundredth, and small Adam steps lead away. Runs that follow a printed schedule to the letter
+take safeguard=False.
 
 Optimiser state. Curvature pairs and moments belong to the old parameters, and by default every stage starts without. With
 Stage(..., carry=True) the moments of the stage before come along, m as P m and v as (P o P) v: a heuristic, exact for
@@ -219,7 +220,10 @@ def _again(run, minimise, result):
     """The stalled run, steps that lead away, and the stage once more: the best of them, and their history in a row."""
     results = [result]
     for method in (least_squares(RESCUE) if run.rescue else _small_steps, minimise):
-        results.append(run(method, results[-1].theta))
+        try:
+            results.append(run(method, results[-1].theta))
+        except KeyboardInterrupt:  # before the first evaluation is done
+            results[-1] = replace(results[-1], reason=Stop.INTERRUPTED)
         if results[-1].reason in (Stop.INTERRUPTED, Stop.CALLBACK):
             break
     return _joined(results)

@@ -7,9 +7,10 @@
     from_mlp(net, theta)      an ordinary ReLU MLP as a network of linear splines, then of power ReLUs if wanted
 
 (multilevel paper, section 3 and Appendix A.) Any kind of weights is carried over that can be rebased; other terms of a
-layer, biases and nodes stay as they are.
+layer, biases and nodes stay as they are. Free knots have to be fixed first (ValueError).
 
-How exact: weights are converted in rational arithmetic and rounded once, so that |w - A' u| <= eps |w| by entry. Back again,
+How exact: trained arrays are converted in rational arithmetic and rounded once, so that |w - A' u| <= eps |w| by entry;
+constants (`Fixed`, the base of `LoTRA`) in floats. Back again,
 u changes by at most 2^-53 |A^-T| |w|, which may be K^(degree + 1) roundings of max|u|: for cubics 6.3e-13 with 7
 intervals, 3.4e-9 with 80; smooth u, whose differences are small, fare better. Splines and ReLU form agree for inputs up to
 the right end of the domain, and for outside="zero" also left of it; hidden values to the right see powers that grow.
@@ -25,6 +26,7 @@ from math import perm
 import numpy as np
 
 from kanref.bases import BSpline, Pointwise, identity
+from kanref.free_knots import FreeKnots
 from kanref.grids.rebase import join_layers, split_layers
 from kanref.mlp import mlp, relu
 from kanref.network import KAN, Layer
@@ -59,6 +61,11 @@ def _changed(net, theta, form, term, outside="zero"):
     for layer, own in zip(net.layers, arrays):
         terms = dict(layer.terms)
         for name, old in layer.terms.items():
+            if isinstance(old, FreeKnots):
+                raise ValueError(
+                    f"the knots of {name!r} in layer {len(layers)} are free, and power ReLUs have fixed ones; fix them by "
+                    "multilevel.free_knots.fixed(net, theta)"
+                )
             basis = getattr(old, "basis", None)
             if not isinstance(basis, BSpline | PowerReLU):
                 continue

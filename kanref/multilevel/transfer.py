@@ -8,9 +8,10 @@ identity. So the prolongation theta_f = P theta_c is linear and block diagonal, 
     project    argmin |P theta_c - theta_f|     a x_mode M^+      the least-squares inverse: project(prolong(theta_c)) = theta_c
 
 A hierarchy is properly nested if g_c(x; theta_c) = g_f(x; P theta_c) for all theta_c (multilevel paper, eq. 22): then to
-minimise the coarse loss is to minimise the fine one over range(P). Here it is by construction: of the spline functions on
-the whole line ("nested"), or on the domain ("fine") and with it wherever outside="linear", "clamp" or "error" decides; with
-outside="zero" and "fine" it holds as long as no hidden value leaves the domain, and is wrong beyond.
+minimise the coarse loss is to minimise the fine one over range(P). It rests on the coarse knots being among the fine ones,
+so that coarse splines are fine ones (the paper prints this inclusion of spaces reversed). Here it is by construction: of
+the spline functions on the whole line ("nested"), or on the domain ("fine") and with it wherever outside="linear", "clamp"
+or "error" decides; with outside="zero" and "fine" it holds as long as no hidden value leaves the domain, and is wrong beyond.
 
 M has as many rows as there are fine functions; rows of those inside the domain sum to 1, columns to 2, less for functions
 at the ends of "fine" (degree 3: 5/8, 15/8, 2, ...). The two-scale weights are 2^-d C(d + 1, s) for degree d; the paper
@@ -97,12 +98,18 @@ def dyadic(net, exterior=None, times=1, layers=None, theta=None):
 
     exterior: "fine", the paper's; "nested", on the whole line, for outside="zero"; None for the one of them that keeps the
     function everywhere. layers: which to refine, all for None. theta: where free knots are, if there are some: P is then
-    the transfer for these knots. As `grids.refine`, which raises the same errors.
+    the transfer for these knots. As `grids.refine`, which raises the same errors; and ValueError if there is nothing to refine.
     """
     transfer = _changed(net, ())
     for _ in range(integer(times, "times", 0, 30)):
         here = None if theta is None else transfer.prolong(theta)
-        transfer = transfer.then(_changed(transfer.fine, halvings(transfer.fine, exterior, layers, here)))
+        changes = list(halvings(transfer.fine, exterior, layers, here))
+        if not changes:
+            raise ValueError(
+                f"there are no B-splines to refine in the chosen layers; stay on one level (refine=0), or turn power ReLUs into "
+                f"B-splines by relu_form.as_splines. The network is\n{net!r}"
+            )
+        transfer = transfer.then(_changed(transfer.fine, changes))
     return transfer
 
 

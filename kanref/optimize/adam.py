@@ -46,9 +46,8 @@ def adam(
     seconds : time allowed, looked at before each evaluation.
 
     Returns a `Result` with `moments`, those of the last step. A value or gradient that is not
-    finite ends the run with `Stop.NON_FINITE`
-    and a finite iterate; KeyboardInterrupt ends it with `Stop.INTERRUPTED`, except during the first
-    evaluation, which has nothing to return.
+    finite ends the run with `Stop.NON_FINITE` and a finite iterate; KeyboardInterrupt ends it with
+    `Stop.INTERRUPTED`, except during the first evaluation, which has nothing to return.
 
     Raises ValueError or TypeError for arguments out of range and for a start that is not finite.
     """
@@ -107,10 +106,13 @@ def checked_moments(moments, theta):
     """Own copies of m and v, and the number of steps they are averages over; zeros to start with."""
     if moments is None:
         return np.zeros_like(theta), np.zeros_like(theta), 0
+    if not isinstance(moments, tuple | list) or len(moments) != 3:
+        raise TypeError(f"moments must be (m, v, t) of an earlier result, got {type(moments).__name__}; pass result.moments")
     m, v = (np.array(a, theta.dtype) for a in moments[:2])
-    if m.shape != theta.shape or v.shape != theta.shape or not (v >= 0).all():
+    if m.shape != theta.shape or v.shape != theta.shape or not (np.isfinite(m).all() and (v >= 0).all()):
         raise ValueError(
-            f"moments must be (m, v, t) with m and v >= 0 as long as theta, {theta.shape}, got shapes {m.shape} and {v.shape}"
+            f"moments must be (m, v, t) with finite m and with v >= 0, both as long as theta, {theta.shape}, got shapes "
+            f"{m.shape} and {v.shape}, m from {m.min(initial=0):g}, v from {v.min(initial=0):g}"
         )
     return m, v, whole("t of moments", moments[2], 0)
 

@@ -20,13 +20,15 @@ the share of the gradient that the coarse level sees, and |tau|/|P'g| how far th
 with the fine one (`multilevel.cycles`).
 
 What it teaches. With L-BFGS nested iteration is ahead on all three equations (by medians; one of its seeds on the jump ends
-above the others), and "fine" is behind, in worse places rather than on a slower way. Cycles do as well as their smoother by
-itself, no better: coarse corrections are accepted, but small, since tau is up to two hundred times the gradient it makes
+above all but "fine"), and "fine" is behind, in worse places rather than on a slower way. Cycles do as well as their smoother by
+itself, no better: coarse corrections are accepted, but small, since tau is up to 220 times the gradient it makes
 room for, and going back and forth costs L-BFGS its curvature at every turn. Where "V" beats "nested" with Adam, "smoothing"
-does too: it is the lower rate, or the longer stay on the finest grid. On the regression all end at what 40 intervals can
-represent, "fine" as well. Multigrid's own reason, errors that are smooth and therefore slow, is there for quadratic losses
-of differential operators (tests/test_cycles.py, tutorial 11); in these networks what is slow lies elsewhere, and levels
-serve best as a start.
+does too: it is the lower rate, or the longer stay on the finest grid; on Burgers "fine" is then lowest and "nested" last, by
+a third. Half of the work pays for one to four V-cycles on the finest grid, and for two W-cycles or fewer (none on the
+regression with Adam): enough to see what a correction is worth, too few for rates of convergence. On the regression all
+end at what 40 intervals can represent, "fine" as well. Multigrid's own reason, errors that are smooth and therefore slow,
+is there for quadratic losses of differential operators (tests/test_cycles.py, tutorial 11); in these networks what is slow
+lies elsewhere, and levels serve best as a start.
 """
 
 import os
