@@ -258,7 +258,7 @@ class Collocation:
 
     def _weights(self, rows, dtype):
         """The points' weights (n, 1), or 1."""
-        return 1 if self.weights is None else self.weights[rows, None].astype(dtype, copy=False)
+        return dtype.type(1) if self.weights is None else self.weights[rows, None].astype(dtype, copy=False)
 
     def __call__(self, theta):
         total, gradient, count = 0.0, np.zeros_like(theta), 0

@@ -29,6 +29,7 @@ from kanref.pde.problem import Problem
 from kanref.words import aligned
 
 LOOKS = 0.1  # share of the time that looking at the error may take
+UNSOLVED = 0.05  # relative L2 error beyond which a solution is called none
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def make(name, parameters=None):
             given[key] = number(value)
             if given[key] != float(value):
                 raise ValueError
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             kind = "a whole number" if number is int else "a number"
             raise ValueError(f"parameter {key} of {name} must be {kind}, but it is {value!r}") from None
     return factory(**given)
@@ -151,6 +152,8 @@ class Solved:
         """The errors at the end, and how training ended, in a sentence."""
         last = self.levels[-1]
         end = "; interrupted" if self.interrupted else "; the minutes were used up" if self.late else ""
+        if not end and last.L2 > UNSOLVED:
+            end = "; not solved: try more levels, wider ones, more steps, or conditions in the loss (hard=False, --soft)"
         return f"relative L2 error {last.L2:.2e}, largest error {last.largest:.2e}, after {self.seconds:.0f} seconds{end}"
 
     def plot(self):
@@ -160,16 +163,20 @@ class Solved:
         return plot.fields(self.problem, self.net, self.theta, self.hard, self.curves)
 
     def write(self, folder):
-        """Write model.safetensors and fields.png into a folder, made if need be. Returns {path: what it is}."""
+        """Write model.safetensors into a folder, made if need be, and fields.png if there are two coordinates. Returns
+        {path: what it is}."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         model, picture = folder / "model.safetensors", folder / "fields.png"
         extra = {"problem": self.problem.name, "parameters": self.problem.parameters, "hard": self.hard}
         io.save_network(model, self.net, self.theta, extra)
+        written = {model: "the network, for kanref.solve.load"}
+        if len(self.problem.coordinates) != 2:
+            return written
         drawn = BytesIO()
         self.plot().savefig(drawn, format="png", dpi=160)
         io.write_atomically(picture, drawn.getvalue())
-        return {model: "the network, for kanref.solve.load", picture: "solution, error, residual, training"}
+        return written | {picture: "solution, error, residual, training"}
 
 
 def plan_of(problem, *, points=None, **choices):
@@ -184,6 +191,8 @@ def plan_of(problem, *, points=None, **choices):
         plan = Plan(points, (_inputs(problem), 8, 1), hard=problem.hard is not None)
     plan = replace(plan, **{name: value for name, value in {"points": points, **choices}.items() if value is not None})
     integer(plan.levels, "levels", 1, 12)
+    if integer(plan.degree, "degree", 0) < 2 and any(part.pairs for part in problem.parts):
+        raise ValueError(f"degree must be at least 2, as {problem.name} has second derivatives, but it is {plan.degree}")
     if len(plan.steps) != 2:
         raise ValueError(f"steps must be two numbers, of L-BFGS and of Levenberg-Marquardt, but it is {plan.steps}")
     return plan
@@ -224,6 +233,9 @@ def solve(problem, *, minutes=None, seed=0, progress=False, **choices):
     plan = plan_of(problem, **choices)
     net = network(problem, plan)
     places = problem.points(plan.points, plan.kind, seed)
+    needed = [part.name for part in problem.parts if not (plan.hard and part.name in problem.soft)]
+    if missing := [name for name in needed if name not in places]:
+        raise ValueError(f"points must say how many there are for {', '.join(missing)} too, which {problem.name} needs")
     loss = lambda net: problem.objective(net, places, plan.hard)
     squares = least_squares(plan.steps[1])
     stages = [partial(optimize.lbfgs, steps=plan.steps[0]), Stage(squares, refine=0), *[squares] * (plan.levels - 1)]
@@ -314,7 +326,7 @@ class _Watch:
     def curves(self):
         """For `plot.fields`."""
         label = lambda k, net: f"{self._intervals(k)} intervals, {net.size} parameters"
-        return tuple((label(k, net), *np.array(rows).T) for k, (net, rows) in enumerate(self.rows.items()))
+        return tuple((label(k, net), *np.array(rows).T) for k, (net, rows) in enumerate(self.rows.items()) if rows)
 
     def _error(self, net, theta):
         u = self.problem.function(net, self.plan.hard)(theta, self.x)[:, 0]
@@ -324,6 +336,7 @@ class _Watch:
 def load(path):
     """The problem, the network, its theta, and whether conditions are built in, from a file that `Solved.write` wrote."""
     net, theta, extra = io.load_network(path)
-    if not {"problem", "parameters", "hard"} <= extra.keys():
-        raise io.FileError(f"{path} holds a network that solves no problem; use kanref.io.load_network")
+    if not {"problem", "parameters", "hard"} <= extra.keys() or extra["problem"] not in PROBLEMS:
+        own = f"the problem {extra['problem']} of your own" if "problem" in extra else "no problem"
+        raise io.FileError(f"{path} holds a network that solves {own}; use kanref.io.load_network")
     return make(extra["problem"], extra["parameters"]), net, theta, extra["hard"]

@@ -27,7 +27,7 @@ def fourier_bessel(x, t, nu):
         return float(-2 * nu * slope / f)
 
 
-@pytest.mark.parametrize("nu", [1.0, 0.1, 0.01, 0.01 / np.pi])
+@pytest.mark.parametrize("nu", [5.0, 1.0, 0.1, 0.01, 0.01 / np.pi])
 def test_the_reference_is_the_fourier_series(nu):
     exact = [fourier_bessel(x, t, nu) for x, t in POINTS]
     assert_allclose(burgers(nu).reference(POINTS), exact, rtol=0, atol=1e-14)
@@ -126,9 +126,18 @@ def test_weights_of_single_points():
     assert_allclose(loss.value(theta), np.mean(w * r[:, 0] ** 2), rtol=1e-12)
 
 
-@pytest.mark.parametrize("nu", [0, -1.0, np.nan])
-def test_viscosity_must_be_positive(nu):
-    with pytest.raises(ValueError, match="nu must be above 0"):
+def test_the_reference_for_the_least_viscosity_is_the_inviscid_one_off_the_front():
+    """u = -sin(pi y) along characteristics x = y + t u, up to terms of the size of nu u_xx t, before the shock at t = 1/pi."""
+    y, t = np.linspace(-0.9, 0.9, 19), 0.2
+    u = -np.sin(np.pi * y)
+    x = np.column_stack([y + t * u, np.full_like(y, t)])
+    errors = [np.abs(cole_hopf(x, nu) - u).max() for nu in (1e-4, 1e-5)]
+    assert errors[1] < 1e-3 and errors[0] / errors[1] == pytest.approx(10, rel=0.1)
+
+
+@pytest.mark.parametrize("nu", [0, -1.0, np.nan, 1e-6, 10, np.inf])
+def test_viscosity_must_be_one_for_which_the_reference_is_accurate(nu):
+    with pytest.raises(ValueError, match=r"nu must lie in \[1e-05, 5\], but it is .*; the reference solution is accurate only"):
         burgers(nu)
 
 

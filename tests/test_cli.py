@@ -269,7 +269,7 @@ def test_models_from_python_take_plain_numbers_in_order(tables, tmp_path):
 
 # ----------------------------------------------------------------------------------------------------------- solve
 
-SMALL = ("--widths", "2,3,1", "--intervals", "3", "--degree", "4", "--levels", "2", "--steps", "30,5")
+SMALL = ("--widths", "2,3,1", "--intervals", "3", "--degree", "3", "--levels", "2", "--steps", "30,5")
 
 
 def test_solve_tells_the_error_by_level_and_writes_two_files(tmp_path):

@@ -364,7 +364,7 @@ def test_narrow_jets_in_float32():
 
 
 def test_wide_fine_or_high_networks_go_layer_by_layer():
-    for net in (kan([2, 40, 1]), kan([2, 5, 1], intervals=2000), kan([2, 5, 1], degree=narrow.MOST_DEGREE + 1)):
+    for net in (kan([2, 50, 1]), kan([2, 5, 1], intervals=2000), kan([2, 5, 1], degree=narrow.MOST_DEGREE + 1)):
         _, tape = net.forward(net.init(0), jets.seed(np.zeros((3, 2)), np.eye(2)))
         assert not isinstance(tape, narrow.Passage)
 

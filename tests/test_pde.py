@@ -140,6 +140,21 @@ def test_the_gradient_of_the_loss(case, hard):
     check_objective(loss, 0.3 * rng.normal(size=net.size), rng)
 
 
+@pytest.mark.parametrize("hard", (False, True))
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_single_precision(name, hard):
+    """Value, gradient, residuals and Jacobian are those of double precision, in the dtype of theta."""
+    problem = PROBLEMS[name]()
+    net = kan([problem.inputs or 2, 3, 1], intervals=3, degree=4, base=None, domain=(-2, 2))
+    loss, theta = problem.objective(net, problem.points({part.name: 8 for part in problem.parts}, "sobol"), hard), net.init(0)
+    single = theta.astype(np.float32)
+    (value, gradient), (rough, slope) = loss(theta), loss(single)
+    r, J = loss.residuals(single)
+    assert slope.dtype == r.dtype == J.dtype == np.float32
+    assert_allclose([rough, np.dot(r, r)], value, rtol=1e-4)
+    assert max(relative(slope, gradient), relative(2 * J.T @ r, gradient)) < 1e-4
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if case.startswith("reaction_diffusion")])
 def test_the_sides_of_a_periodic_box_meet(case):
     problem = made(case)
@@ -179,7 +194,7 @@ def test_poisson_is_the_papers_problem():
     assert_allclose(u_ij[:, 0, 0, 0] + u_ij[:, 0, 1, 1], source(x), atol=1e-6)
 
 
-@pytest.mark.parametrize("diffusion, reaction", ((0.01, 5.0), (0.05, 2.0)))
+@pytest.mark.parametrize("diffusion, reaction", ((0.01, 5.0), (0.05, 2.0), (1e-4, 5.0)))
 def test_more_cosines_give_the_same(diffusion, reaction):
     t = np.linspace(0, 1, 7)
     few, many = (reaction_diffusion.cosines(diffusion, reaction, times)(t) for times in (1, 2))
@@ -194,13 +209,13 @@ def test_reaction_without_diffusion_is_logistic():
     assert_allclose(reaction_diffusion.solution(x, 1e-5, 3.0), exact, atol=1e-2)
 
 
-@pytest.mark.parametrize("wave_number", (1.0, 6.0, 12.0))
+@pytest.mark.parametrize("wave_number", (1.0, 6.0, 12.0, 40.0))
 def test_helmholtz_in_other_degrees(wave_number):
     x = np.random.default_rng(1).uniform(-1, 1, (50, 2))
     x[0] = np.cos(np.pi * 3 / 64), np.cos(np.pi * 10 / 64)  # a node
     u = helmholtz.solution(x, wave_number)
-    B = [helmholtz.barycentric(x[:, i], 50) for i in (0, 1)]
-    other = np.einsum("ni,ij,nj->n", B[0], helmholtz.nodal_values(wave_number, 50), B[1])
+    B = [helmholtz.barycentric(x[:, i], 80) for i in (0, 1)]
+    other = np.einsum("ni,ij,nj->n", B[0], helmholtz.nodal_values(wave_number, 80), B[1])
     assert_allclose(u, other, atol=1e-10 * np.abs(u).max())
 
 
@@ -208,10 +223,13 @@ BAD = {
     "poisson frequency": (partial(poisson, frequency=0), "frequency must be at least 1, but it is 0"),
     "poisson contrast": (partial(poisson, contrast=1.0), "contrast must lie between -1 and 1.*but it is 1"),
     "heat": (lambda: PROBLEMS["heat"](diffusivity=-1), "diffusivity must be above 0, but it is -1"),
-    "reaction": (lambda: PROBLEMS["reaction_diffusion"](reaction=0), "reaction must be above 0"),
+    "reaction": (lambda: PROBLEMS["reaction_diffusion"](reaction=50), r"reaction must lie in \[0, 20\], but it is 50; the ref"),
+    "diffusion": (lambda: PROBLEMS["reaction_diffusion"](1e-9), r"diffusion must lie in \[0.0001, 1\], but it is 1e-09"),
     "helmholtz": (lambda: PROBLEMS["helmholtz"](np.pi / 2 * 2**0.5), "resonance.*2.22144 is one; change it a little"),
     "short waves": (lambda: PROBLEMS["helmholtz"](50), "at most 40"),
     "parts": (lambda: poisson().points({"sides": 3}), "counts has sides, but the parts of poisson are equation, boundary"),
+    "points": (lambda: own().objective(kan([1, 1]), {"side": [[1.0]]}), "points has side, but the parts of mine are equation"),
+    "weights": (lambda: own().objective(kan([1, 1]), {}, weights={"all": [1.0]}), "weights has all, but the parts of mine"),
     "hard": (lambda: own(None).function(kan([1, 1]), hard=True), "mine has no hard conditions; leave hard=False"),
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """`kanref.solve`: problems by name, training across levels, interruption, the table, the files."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,6 +53,8 @@ def test_parameters_are_read_as_numbers():
         (("heat", {"nu": "1"}), "heat has no parameter 'nu'; it has diffusivity"),
         (("heat", {"diffusivity": "warm"}), "parameter diffusivity of heat must be a number, but it is 'warm'"),
         (("poisson", {"frequency": "1.5"}), "parameter frequency of poisson must be a whole number, but it is '1.5'"),
+        (("poisson", {"frequency": np.inf}), "parameter frequency of poisson must be a whole number, but it is inf"),
+        (("poisson", {"frequency": None}), "parameter frequency of poisson must be a whole number, but it is None"),
         (("poisson", {"frequency": 1.5}), "parameter frequency of poisson must be a whole number, but it is 1.5"),
     ),
 )
@@ -179,6 +182,19 @@ def test_an_interrupt_keeps_the_best_so_far(monkeypatch):
     assert "intervals" in ended.table() and ended.verdict().endswith("interrupted")
 
 
+@pytest.mark.parametrize("after, levels", ((1, 1), (53, 2)))
+def test_an_interrupt_at_the_first_look_at_a_level_can_be_drawn(after, levels, monkeypatch):
+    from kanref import solve as module
+
+    look = Interrupts(after)
+    monkeypatch.setattr(module._Watch, "_error", lambda self, net, theta: look(net, theta))
+    monkeypatch.setattr(module, "LOOKS", np.inf)
+    ended = solve(make("heat"), **QUICK)
+    assert ended.interrupted and len(ended.levels) == levels and len(ended.curves) == levels - 1
+    titles = [ax.get_title() for ax in _axes(ended.plot())]
+    assert ("loss" in titles) == (levels > 1)
+
+
 def test_an_interrupt_before_the_first_step_passes(monkeypatch):
     def evaluate(self, theta):
         raise KeyboardInterrupt
@@ -198,6 +214,8 @@ def test_an_interrupt_before_the_first_step_passes(monkeypatch):
         ({"levels": 0}, "levels must be from 1 to 12, but it is 0"),
         ({"intervals": 0}, "intervals must be at least 1"),
         ({"steps": (5,)}, "steps must be two numbers, of L-BFGS and of Levenberg-Marquardt"),
+        ({"degree": 1}, "degree must be at least 2, as heat has second derivatives, but it is 1"),
+        ({"hard": False}, "points must say how many there are for initial, boundary too, which heat needs"),
         ({"minutes": 0}, "minutes must be above 0, but it is 0"),
         ({"points": {"sides": 5}}, "counts has sides, but the parts of heat are equation, initial, boundary"),
         ({"seed": -1}, "seed"),
@@ -233,6 +251,11 @@ def test_the_table_has_a_line_for_each_level(heat):
     assert last[:2] == ["4", str(heat.net.size)] and last[-2:] == [f"{reached.L2:.2e}", f"{reached.largest:.2e}"]
 
 
+def test_an_error_that_is_no_solution_is_called_so(heat):
+    poor = replace(heat, levels=(*heat.levels[:-1], replace(heat.levels[-1], L2=0.9)))
+    assert "; not solved: try more levels" in poor.verdict() and "not solved" not in heat.verdict()
+
+
 def test_the_verdict(heat):
     said = heat.verdict()
     assert said.startswith(f"relative L2 error {heat.levels[-1].L2:.2e}, largest error") and said.endswith("seconds")
@@ -247,6 +270,16 @@ def test_files_and_back(heat, tmp_path):
     assert problem.parameters == {"diffusivity": 0.02} and hard
     x = problem.mesh(7)
     assert_array_equal(problem.function(net, hard)(theta, x)[:, 0], heat(x))
+
+
+def test_files_of_a_problem_of_your_own(tmp_path):
+    """One coordinate is not drawn, and nobody can make the problem again but who wrote it."""
+    solved = solve(own(None), points={"equation": 20, "sides": 2}, widths=(1, 2, 1), levels=1, steps=(9, 1))
+    assert [path.name for path in solved.write(tmp_path)] == ["model.safetensors"]
+    with pytest.raises(io.FileError, match="solves the problem mine of your own; use kanref.io.load_network"):
+        load(tmp_path / "model.safetensors")
+    net, theta, extra = io.load_network(tmp_path / "model.safetensors")
+    assert_array_equal(solved.problem.function(net, extra["hard"])(theta, np.eye(1))[:, 0], solved(np.eye(1)))
 
 
 def test_a_file_that_solves_nothing(tmp_path):

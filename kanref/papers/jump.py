@@ -2,8 +2,9 @@
 
 The paper: the problem of `pde.poisson_jump`; points are those of an even 51 x 51 grid, 2401 inside, 200 on the boundary, 49 at
 the interface; weights 0.01, 1 and 0.1. A KAN [2, 5, 1] of cubic B-splines alone with the level set |x| as a third input, on 4,
-8, 16, 32 intervals: 140, 220, 380, 700 parameters; an MLP [2, 16, 16, 1] with 352. Adam with rate 1e-2, ramped up from 1e-4 in
-ten steps at the start and after every refinement, residual-based attention with mu = 1e-4, 1250 steps on each of four levels.
+8, 16, 32 intervals: 140, 220, 380, 700 parameters; an MLP that the paper calls [2, 16, 16, 1], with 352 ([3, 16, 16, 1]).
+Adam with rate 1e-2, ramped up from 1e-4 in ten steps at the start and after every refinement, residual-based attention with
+mu = 1e-4, 1250 steps on each of four levels.
 It shows curves of the relative L2 error and prints no numbers.
 
 What it leaves open: whether the loss has sums or means (here means; with sums the boundary weighs twelve times less beside the

@@ -65,10 +65,7 @@ class Problem:
     def points(self, counts, kind="grid", seed=0):
         """{part: points (N, n)} for {part: N}; kind "grid", "random" or "sobol", see `sampling.box_points`."""
         rng = np.random.default_rng(seed)
-        unknown = set(counts) - {part.name for part in self.parts}
-        if unknown:
-            names = ", ".join(part.name for part in self.parts)
-            raise ValueError(f"counts has {', '.join(sorted(unknown))}, but the parts of {self.name} are {names}")
+        self._known(counts, "counts")
         found = {}
         for part in self.parts:
             if part.name in counts:
@@ -89,14 +86,21 @@ class Problem:
         """The loss: sum over parts of weight * mean(w |residual|^2) at {part: points}.
 
         weights: {part: w} of single points, w (N,) or a weighting that follows the residuals (see `weighting`);
-        hard: conditions by construction, their soft parts are left out.
+        hard: conditions by construction, their soft parts are left out. Parts without points are left out too.
         """
+        self._known(points, "points")
+        self._known(weights or {}, "weights")
         u, terms = self.function(net, hard), []
         for part in self.parts:
             if part.name in points and not (hard and part.name in self.soft):
                 seen, w = part.trial(net) if part.trial else u, (weights or {}).get(part.name)
                 terms.append((part.weight, weighted(seen, points[part.name], part.residual, part.pairs, w)))
         return objectives.weighted_sum(terms)
+
+    def _known(self, given, name):
+        if unknown := set(given) - {part.name for part in self.parts}:
+            names = ", ".join(part.name for part in self.parts)
+            raise ValueError(f"{name} has {', '.join(sorted(unknown))}, but the parts of {self.name} are {names}")
 
     def residual(self, net, theta, x, hard=False):
         """The residual (N, R) of the equation at points x (N, n)."""
@@ -134,4 +138,14 @@ def positive(value, name):
     value = float(value)
     if not 0 < value < np.inf:
         raise ValueError(f"{name} must be above 0, but it is {value:g}")
+    return value
+
+
+def within(value, name, low, high):
+    """A parameter as a float; ValueError unless it lies in [low, high], where the reference solution is accurate."""
+    value = float(value)
+    if not low <= value <= high:
+        raise ValueError(
+            f"{name} must lie in [{low:g}, {high:g}], but it is {value:g}; the reference solution is accurate only there"
+        )
     return value

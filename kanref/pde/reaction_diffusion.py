@@ -11,19 +11,19 @@ from math import ceil, log2, sqrt
 import numpy as np
 
 from kanref import jets
-from kanref.pde.problem import Part, Problem, dirichlet, positive
+from kanref.pde.problem import Part, Problem, dirichlet, within
 from kanref.pde.trial import Trial
 
 SHARPNESS = 10.0  # of the bump
 
 
 def reaction_diffusion(diffusion=0.01, reaction=5.0):
-    """The problem, coordinates (x, t), with parts "equation" and "initial"; diffusion D > 0, reaction rho > 0.
+    """The problem, coordinates (x, t), with parts "equation" and "initial"; diffusion D in [1e-4, 1], reaction rho in [0, 20].
 
     The network takes (cos(pi x), sin(pi x), 2 t - 1), so that u is periodic. Hard: u = u(x, 0) + t N. Reference: cosine
     collocation (`cosines`).
     """
-    D, rho = positive(diffusion, "diffusion"), positive(reaction, "reaction")
+    D, rho = within(diffusion, "diffusion", 1e-4, 1), within(reaction, "reaction", 0, 20)
     return Problem(
         name="reaction_diffusion",
         equation="u_t = D u_xx + rho u (1 - u), u(x, 0) = exp(10 (cos(pi x) - 1)), u periodic in x",
