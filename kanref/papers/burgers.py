@@ -86,15 +86,15 @@ PLAN = {
 }
 RUNS = {  # how many of the seeds
     "coarse": 1,
-    "fine": 3,
-    "multilevel": 3,
+    "fine": 5,
+    "multilevel": 5,
     "relu multilevel": 1,
-    "MLP [2, 20, 20, 1]": 1,
+    "MLP [2, 20, 20, 1]": 3,
     "MLP [2, 56, 56, 1]": 1,
-    "multilevel, L-BFGS": 3,
-    "relu multilevel, L-BFGS": 1,
-    "best, KAN": 3,
-    "best, MLP": 1,
+    "multilevel, L-BFGS": 5,
+    "relu multilevel, L-BFGS": 3,
+    "best, KAN": 5,
+    "best, MLP": 3,
 }
 SHORT = PLAN | {
     "paper": SETUP | {"widths": (2, 4, 4, 1), "points": {"equation": 256, "initial": 16, "left": 8, "right": 8}},
