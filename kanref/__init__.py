@@ -14,11 +14,14 @@ _PUBLIC = {
     "nodes": ("Nodes",),
     "terms": ("Linear",),
     "bases": ("BSpline", "Chebyshev", "MinMax", "Pointwise", "identity", "sigmoid", "silu", "sin", "tanh", "zero"),
-    "weights": ("Fixed", "Full", "Masked", "Scaled"),
+    "power_relu": ("PowerReLU",),
+    "free_knots": ("FreeKnots",),
+    "weights": ("Fixed", "Full", "InBasis", "LoTRA", "Masked", "Scaled", "Tucker"),
     # training
     "objectives": ("collocation", "cross_entropy", "logistic", "mae", "minibatches", "mse", "weighted_sum"),
     "optimize": ("adam", "lbfgs", "levenberg_marquardt", "schedules"),
     "grids": ("extend", "insert_knots", "refine", "update_from_samples"),
+    "multilevel.nested": ("Stage", "least_squares", "nested"),
     # the face
     "model": ("Model",),
     "io": ("load",),

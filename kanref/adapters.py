@@ -6,20 +6,16 @@ a fingerprint and is refused on every other network, as it would silently comput
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-import kanref
 from kanref import lotra
-from kanref.grids.rebase import split_layers
-from kanref.io import FileError, digest, encode, write_atomically
+from kanref.grids.rebase import change_terms, split_layers
+from kanref.io import damage, encode, read_tensors, write_tensors
 from kanref.lotra import unmasked
 from kanref.terms import Linear
 from kanref.weights import Fixed, LoTRA, Masked
-
-FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +40,7 @@ def fingerprint(net, theta):
             return lotra.fixed(l, name, term, own)
         return Linear(term.basis, Fixed(weights.base)), {}
 
-    frozen, _ = lotra.freeze(*lotra.changed(net, theta, without))
+    frozen, _ = lotra.freeze(*change_terms(net, theta, without))
     constants = {}
     sha = hashlib.sha256(json.dumps(encode(frozen, constants), sort_keys=True).encode())
     for name, a in constants.items():
@@ -96,41 +92,14 @@ def attach(net, theta, adapter):
 
 def save_adapter(path, adapter):
     """Write an adapter to one safetensors file, whole or not at all: its arrays, scales, and its base's fingerprint."""
-    from safetensors.numpy import save
-
-    tensors = {
-        f"{key}.{array}": np.ascontiguousarray(a) for key, (_, own) in adapter.parts.items() for array, a in own.items()
-    }
+    tensors = {f"{key}.{array}": a for key, (_, own) in adapter.parts.items() for array, a in own.items()}
     scales = {key: scale for key, (scale, _) in adapter.parts.items()}
-    header = {"format": FORMAT, "version": kanref.__version__, "base": adapter.base, "scales": scales}
-    header["sha256"] = digest(header, tensors)
-    write_atomically(path, save(tensors, {"kanref-adapter": json.dumps(header)}))
+    write_tensors(path, "kanref-adapter", {"base": adapter.base, "scales": scales}, tensors)
 
 
 def load_adapter(path):
-    """The `Adapter` in a file. Raises FileNotFoundError, or FileError for files that are damaged, foreign or newer."""
-    from safetensors import SafetensorError, safe_open
-
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"there is no adapter file {path}")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no mapping
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise FileError(f"{path} is damaged or no safetensors file ({error}); save the adapter again") from None
-    if "kanref-adapter" not in metadata:
-        hint = "; it is a whole model: kanref.load reads it" if "kanref" in metadata else ""
-        raise FileError(f"{path} is no adapter of kanref: its metadata has no entry 'kanref-adapter'{hint}")
-    try:
-        header = json.loads(metadata["kanref-adapter"])
-        if header["format"] > FORMAT:
-            raise FileError(f"{path} has format {header['format']}, but this kanref reads up to {FORMAT}; update kanref")
-        if header["sha256"] != digest(header, tensors):
-            raise FileError(f"{path} is damaged: its check sum does not fit its contents; copy or save it again")
+    """The `Adapter` in a file. Raises the errors of `io.read_tensors`."""
+    header, tensors = read_tensors(path, "kanref-adapter", "adapter")
+    with damage(path):
         own = lambda key: {name.rsplit(".", 1)[1]: a for name, a in tensors.items() if name.rsplit(".", 1)[0] == key}
         return Adapter({key: (float(scale), own(key)) for key, scale in header["scales"].items()}, header["base"])
-    except FileError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FileError(f"{path} is damaged ({type(error).__name__}: {error}); save the adapter again") from None

@@ -112,25 +112,25 @@ class FreeKnots:
     def fixed(self, arrays):
         """The `Linear` term of B-splines on the present knots, and its arrays: the same function."""
         own = {name: a for name, a in arrays.items() if name != "spacing"}
-        return Linear(self.basis(arrays["spacing"]), self.weights), own
+        return Linear(self.splines(arrays["spacing"]), self.weights), own
 
-    def basis(self, spacing):
+    def splines(self, spacing):
         """The B-splines on the knots that s (P, n) gives."""
         return BSpline(self.knots(spacing.astype(np.float64)), self.degree, self.outside)
 
     # -------------------------------------------------------------------------------------------------------- term
 
     def forward(self, arrays, z):
-        return spline_forward(self.basis(arrays["spacing"]), z, self.weights.tensor(arrays), None)
+        return spline_forward(self.splines(arrays["spacing"]), z, self.weights.tensor(arrays), None)
 
     def pullback(self, arrays, z, y_bar, inputs=True):
-        basis, W = self.basis(arrays["spacing"]), self.weights.tensor(arrays)
+        basis, W = self.splines(arrays["spacing"]), self.weights.tensor(arrays)
         W_bar, _, z_bar = spline_pullback(basis, z, W, None, y_bar, inputs)
         t_bar = self._knots_bar(basis, W, z, lambda p: y_bar).sum(0)
         return {**self.weights.pullback(arrays, W_bar), "spacing": self.knots_pullback(arrays["spacing"], t_bar)}, z_bar
 
     def rows(self, arrays, z, y_bar):
-        basis, W = self.basis(arrays["spacing"]), self.weights.tensor(arrays)
+        basis, W = self.splines(arrays["spacing"]), self.weights.tensor(arrays)
         first, b = basis.derivatives(z[0], jets.order(z))
         W_bar = mix_rows(first, jets.lift(b, z), y_bar, basis.size)
         t_bar = self._knots_bar(basis, W, z, lambda p: y_bar)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 
 import numpy as np
@@ -100,15 +101,20 @@ def decode(part, tensors, functions):
 
 def save_network(path, net, theta, extra=None):
     """Write a network, its parameters and `extra` (JSON types) to `path`."""
-    from safetensors.numpy import save
-
     constants = {}
     structure = encode(net, constants)
-    views = net.split(theta)
-    tensors = {name: np.ascontiguousarray(a) for name, a in {**views, **constants}.items()}
-    header = {"format": FORMAT, "version": kanref.__version__, "structure": structure, "extra": extra or {}}
+    write_tensors(path, "kanref", {"structure": structure, "extra": extra or {}}, {**net.split(theta), **constants})
+
+
+def write_tensors(path, entry, own, tensors):
+    """Write arrays and a header to a safetensors file, whole or not at all: `own` (JSON types), the format, the version of
+    kanref and the check sum of all, as JSON under `entry` of the metadata."""
+    from safetensors.numpy import save
+
+    tensors = {name: np.ascontiguousarray(a) for name, a in tensors.items()}
+    header = {"format": FORMAT, "version": kanref.__version__, **own}
     header["sha256"] = digest(header, tensors)
-    write_atomically(path, save(tensors, {"kanref": json.dumps(header)}))
+    write_atomically(path, save(tensors, {entry: json.dumps(header)}))
 
 
 def digest(header, tensors):
@@ -142,43 +148,59 @@ def write_atomically(path, data):
         raise
 
 
-def load_network(path, functions=None):
-    """net, theta and extra from a file; `functions` {name: Pointwise or Function} for those that are not kanref's own.
+def read_tensors(path, entry, what):
+    """Header and arrays of a file that `write_tensors` wrote; what: "model", "adapter", for messages.
 
     Raises FileNotFoundError, or FileError for files that are damaged, foreign or newer; nothing in a file is executed.
     """
     from safetensors import SafetensorError, safe_open
 
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"there is no model file {path}")
+        raise FileNotFoundError(f"there is no {what} file {path}")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no mapping
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise FileError(f"{path} is damaged or no safetensors file ({error}); save the model again") from None
-    if "kanref" not in metadata:
-        raise FileError(f"{path} is a safetensors file but no kanref model: its metadata has no entry 'kanref'")
-    try:
-        header = json.loads(metadata["kanref"])
+        raise FileError(f"{path} is damaged or no safetensors file ({error}); save the {what} again") from None
+    if entry not in metadata:
+        raise FileError(f"{path} is a safetensors file but no kanref {what}: its metadata has no entry {entry!r}")
+    with damage(path):
+        header = json.loads(metadata[entry])
         number = header["format"]
         if number > FORMAT:
             raise FileError(f"{path} has format {number}, but this kanref reads up to {FORMAT}; update kanref")
         if header["sha256"] != digest(header, tensors):
             raise FileError(f"{path} is damaged: its check sum does not fit its contents; copy or save it again")
-        net = decode(header["structure"], tensors, functions or {})
-        if not isinstance(net, KAN):
-            raise FileError(f"{path} is damaged: it holds no network, but {type(net).__name__}")
-        dtype = tensors[next(iter(net.layout))].dtype if net.layout else np.float64
-        theta = net.join({name: tensors[name] for name in net.layout}).astype(dtype, copy=False)
-        extra = header["extra"]
+    return header, tensors
+
+
+@contextmanager
+def damage(path):
+    """FileError for what goes wrong when the contents of a file are taken apart."""
+    try:
+        yield
     except FileError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, MemoryError) as error:
         raise FileError(
             f"{path} is damaged: its structure cannot be rebuilt ({type(error).__name__}: {error})"
         ) from None
-    return net, theta, extra
+
+
+def load_network(path, functions=None):
+    """net, theta and extra from a file; `functions` {name: Pointwise or Function} for those that are not kanref's own.
+
+    Raises the errors of `read_tensors`.
+    """
+    header, tensors = read_tensors(path, "kanref", "model")
+    with damage(path):
+        net = decode(header["structure"], tensors, functions or {})
+        if not isinstance(net, KAN):
+            raise FileError(f"{path} is damaged: it holds no network, but {type(net).__name__}")
+        dtype = tensors[next(iter(net.layout))].dtype if net.layout else np.float64
+        theta = net.join({name: tensors[name] for name in net.layout}).astype(dtype, copy=False)
+        return net, theta, header["extra"]
 
 
 def load(path, functions=None):

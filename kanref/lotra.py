@@ -30,7 +30,7 @@ import numpy as np
 
 from kanref.arrays import choice
 from kanref.bases import BSpline
-from kanref.grids.rebase import split_layers
+from kanref.grids.rebase import change_terms, chosen_layers, split_layers
 from kanref.nodes import Nodes
 from kanref.tensors import chosen_ranks, hosvd
 from kanref.terms import Linear
@@ -43,34 +43,28 @@ STARTS = ("output", "core", "gradient")
 # ------------------------------------------------------------------------------------------------------------ changing
 
 
-def changed(net, theta, change):
-    """The network with change(l, name, term, arrays) -> (term, arrays) applied to all its terms, and its theta."""
-    arrays, layers = split_layers(net, theta), []
-    for l, layer in enumerate(net.layers):
-        terms = {}
-        for name, term in layer.terms.items():
-            own = {array: arrays[l].pop(f"{name}.{array}") for array in term.arrays}
-            terms[name], own = change(l, name, term, own)
-            arrays[l].update((f"{name}.{array}", a) for array, a in own.items())
-        layers.append(replace(layer, terms=terms))
-    return net.rebuilt(layers, arrays, np.asarray(theta).dtype)
-
-
 def freeze(net, theta):
     """The same function with nothing trained: weights become `Fixed`, biases and affine maps constants of the nodes."""
-    net, theta = changed(net, theta, fixed)
+    return freeze_nodes(*change_terms(net, theta, fixed))
+
+
+def freeze_nodes(net, theta):
+    """The same function with biases and affine maps of nodes as constants, terms as they are.
+
+    Nodes begin with scale u + shift; of u + bias that is scale u + (scale bias + shift).
+    """
     arrays, layers = split_layers(net, theta), []
     for layer, own in zip(net.layers, arrays):
         nodes = layer.nodes
         if layer.bias or (nodes and nodes.trained):
             nodes = nodes or Nodes((1,) * layer.sums)
-            constants = nodes.constants | {name: own[name] for name in nodes.trained}
+            constants = nodes.constants | {name: own.pop(name) for name in nodes.trained}
             if layer.bias:
                 scale, shift = constants.get("subnode_scale", 1.0), constants.get("subnode_bias", 0.0)
-                constants["subnode_bias"] = scale * own["bias"] + shift
+                constants["subnode_bias"] = scale * own.pop("bias") + shift
             nodes = Nodes(nodes.arity, (), constants)
         layers.append(replace(layer, bias=False, nodes=nodes))
-    return net.rebuilt(layers, [{} for _ in layers], np.asarray(theta).dtype)
+    return net.rebuilt(layers, arrays, np.asarray(theta).dtype)
 
 
 def fixed(l, name, term, own):
@@ -98,7 +92,7 @@ def adapt(net, theta, ranks, *, start="output", scale=1.0, layers=None, terms=("
     if (gradient is None) == (start == "gradient"):
         raise ValueError('gradient must be given for start="gradient", and only then; objective(theta)[1] is one')
     rng = np.random.default_rng(seed)
-    chosen = range(len(net.layers)) if layers is None else layers
+    chosen = chosen_layers(net, layers)
     slopes = split_layers(net, gradient) if gradient is not None else None
     count = 0
 
@@ -120,21 +114,10 @@ def adapt(net, theta, ranks, *, start="output", scale=1.0, layers=None, terms=("
         weights = weights if mask is None else Masked(weights, (mask != 0).astype(float))
         return Linear(term.basis, weights), _begin(adapter, term.basis, start, slope, rng)
 
-    frozen = _frozen_rest(net, theta)
-    net, theta = changed(*frozen, change)
+    adapted = change_terms(*freeze_nodes(net, theta), change)
     if not count:
         raise ValueError(f"no layer has terms named {', '.join(terms)}; the network is\n{net!r}")
-    return net, theta
-
-
-def _frozen_rest(net, theta):
-    """The network with biases and affine maps of nodes frozen, terms as they are."""
-    frozen, _ = freeze(net, theta)
-    layers = [replace(old, bias=False, nodes=new.nodes) for old, new in zip(net.layers, frozen.layers)]
-    kept = [
-        {name: a for name, a in own.items() if name in layer.arrays} for own, layer in zip(split_layers(net, theta), layers)
-    ]
-    return net.rebuilt(layers, kept, np.asarray(theta).dtype)
+    return adapted
 
 
 def _full_gradient(weights, slope, l, name):
@@ -170,7 +153,7 @@ def merge(net, theta):
             return term, own
         return Linear(term.basis, kept), kept.start(weights.tensor(own))
 
-    return changed(net, theta, change)
+    return change_terms(net, theta, change)
 
 
 def unmasked(weights):
@@ -191,7 +174,7 @@ def slim(net, ranks, *, layers=None, terms=("spline",), seed=0):
     from kanref.initialise import mean_square
 
     rng = np.random.default_rng(seed)
-    chosen = range(len(net.layers)) if layers is None else layers
+    chosen = chosen_layers(net, layers)
 
     def change(l, name, term, own):
         if l not in chosen or name not in terms:
@@ -204,7 +187,7 @@ def slim(net, ranks, *, layers=None, terms=("spline",), seed=0):
         variances = {"core": 1 / (spread * r_in * r_basis), "U_out": 1 / r_out, "U_in": 1 / P, "U_basis": basis_variance}
         return Linear(term.basis, kind), {array: rng.normal(0, v**0.5, kind.arrays[array]) for array, v in variances.items()}
 
-    return changed(net, net.init(rng), change)
+    return change_terms(net, net.init(rng), change)
 
 
 def slimmed(net, theta, ranks=None, *, tolerance=None, energy=None, layers=None, terms=("spline",)):
@@ -212,7 +195,7 @@ def slimmed(net, theta, ranks=None, *, tolerance=None, energy=None, layers=None,
 
     ranks, tolerance, energy: see `tensors.chosen_ranks`; masks are written out, as zeros are no obstacle to a low rank.
     """
-    chosen = range(len(net.layers)) if layers is None else layers
+    chosen = chosen_layers(net, layers)
 
     def change(l, name, term, own):
         if l not in chosen or name not in terms:
@@ -221,7 +204,7 @@ def slimmed(net, theta, ranks=None, *, tolerance=None, energy=None, layers=None,
         kind = Tucker(W.shape, chosen_ranks(W, ranks, tolerance, energy))
         return Linear(term.basis, kind), kind.start(W)
 
-    return changed(net, theta, change)
+    return change_terms(net, theta, change)
 
 
 # ----------------------------------------------------------------------------------------------------------------- rates

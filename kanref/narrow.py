@@ -96,6 +96,7 @@ class Narrow:
 
     @cached_property
     def edges(self):
+        """Their number, all layers together."""
         return int((self.layers[:, 0] * self.layers[:, 1]).sum())
 
     @cached_property

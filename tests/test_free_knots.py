@@ -104,6 +104,7 @@ def test_free_and_fixed_are_inverse():
     theta, x = net.init(9), np.random.default_rng(9).uniform(-1.3, 1.3, (50, 2))
     loose, theta_l = free_knots.free(net, theta)
     assert loose.size == net.size + 5 * 5
+    assert repr(loose).count("B-splines of degree 3 on 5 free intervals, outside: linear") == 2
     assert_allclose(loose(theta_l, x), net(theta, x), rtol=0, atol=1e-14)
     again, theta_a = free_knots.fixed(loose, theta_l)
     assert_allclose(theta_a, theta, rtol=0, atol=1e-14)

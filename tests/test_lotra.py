@@ -143,7 +143,7 @@ def test_files_that_are_no_adapters(tmp_path):
     net, theta, new, vector = adapted("plain")
     path = tmp_path / "model.safetensors"
     save_network(path, net, theta)
-    with pytest.raises(FileError, match="whole model: kanref.load reads it"):
+    with pytest.raises(FileError, match="but no kanref adapter"):
         adapters.load_adapter(path)
     adapters.save_adapter(path, adapters.detach(new, vector))
     data = bytearray(path.read_bytes())
@@ -277,6 +277,7 @@ def symbolic_layer():
         (lambda n, t: lotra.adapt(n, t, 2, gradient=t), ValueError, "and only then"),
         (lambda n, t: lotra.adapt(n, t, 2, terms=("splines",)), ValueError, "no layer has terms named splines"),
         (lambda n, t: lotra.adapt(n, t, (9, 1, 1)), ValueError, "ranks must be from 1 to the sizes"),
+        (lambda n, t: lotra.adapt(n, t, 2, layers=[2]), ValueError, "an entry of layers must be from 0 to 1, but it is 2"),
         (lambda n, t: lotra.freeze(s := symbolic_layer(), s.init(0)), TypeError, "'symbolic' of type Symbolic, which cannot"),
         (lambda n, t: adapters.detach(n, t), ValueError, "the network has no adapters"),
         (lambda n, t: lotra.rates(n, 1.0, "sgd"), ValueError, "method must be one of 'adam', 'descent'"),

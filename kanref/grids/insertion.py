@@ -150,7 +150,7 @@ def halvings(net, exterior=None, layers=None, theta=None):
             if isinstance(term, FreeKnots):
                 if arrays is None:
                     raise ValueError(f"the knots of {name!r} in layer {l} are free, so a refinement depends on theta; give it")
-                basis = term.basis(arrays[l][f"{name}.spacing"])
+                basis = term.splines(arrays[l][f"{name}.spacing"])
                 knots, R = halved(basis, "fine")
                 yield l, name, replace(basis, knots=knots), R
         for name, basis in splines(net.layers[l]).items():

@@ -31,6 +31,19 @@ def join_layers(net, layers, arrays, dtype):
     return net, theta.astype(dtype)
 
 
+def change_terms(net, theta, change):
+    """The network with change(l, name, term, arrays) -> (term, arrays) applied to all its terms, and its theta."""
+    arrays, layers = split_layers(net, theta), []
+    for l, layer in enumerate(net.layers):
+        terms = {}
+        for name, term in layer.terms.items():
+            own = {array: arrays[l].pop(f"{name}.{array}") for array in term.arrays}
+            terms[name], own = change(l, name, term, own)
+            arrays[l].update((f"{name}.{array}", a) for array, a in own.items())
+        layers.append(replace(layer, terms=terms))
+    return join_layers(net, layers, arrays, np.asarray(theta).dtype)
+
+
 def chosen_layers(net, layers):
     """The layers to change: all of them for None."""
     count = len(net.layers)

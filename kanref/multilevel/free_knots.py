@@ -5,32 +5,28 @@ interval, s_j -> s_j, s_j, and the weights follow by Boehm's insertion: the func
 where it changes beyond the domain, since the exterior knots follow the shorter intervals.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from kanref.bases import BSpline
 from kanref.free_knots import LEAST, FreeKnots
-from kanref.grids.rebase import chosen_layers, split_layers
-from kanref.terms import Linear
+from kanref.grids.rebase import change_terms, chosen_layers
 
 
-def _change(net, theta, layers, kind, change):
-    """The network with `change(term, arrays) -> term, arrays` applied to the terms of a kind, and its theta."""
-    arrays, new_layers, count = split_layers(net, theta), list(net.layers), 0
-    for l in chosen_layers(net, layers):
-        layer = net.layers[l]
-        for name, term in layer.terms.items():
-            if isinstance(term, kind) and not (kind is Linear and not isinstance(term.basis, BSpline)):
-                own = {array: arrays[l].pop(f"{name}.{array}") for array in term.arrays}
-                term, own = change(term, own)
-                arrays[l].update((f"{name}.{array}", a) for array, a in own.items())
-                new_layers[l] = replace(new_layers[l], terms={**new_layers[l].terms, name: term})
-                count += 1
+def _change(net, theta, layers, applies, what, change):
+    """The network with `change(term, arrays) -> term, arrays` where `applies(term)`, and its theta; ValueError if nowhere."""
+    chosen, count = chosen_layers(net, layers), 0
+
+    def one(l, name, term, own):
+        nonlocal count
+        if l not in chosen or not applies(term):
+            return term, own
+        count += 1
+        return change(term, own)
+
+    changed = change_terms(net, theta, one)
     if not count:
-        what = "B-splines with fixed knots" if kind is Linear else "free knots"
         raise ValueError(f"the chosen layers have no {what}; the network is\n{net!r}")
-    return net.rebuilt(new_layers, arrays, np.asarray(theta).dtype)
+    return changed
 
 
 def free(net, theta, layers=None):
@@ -39,12 +35,14 @@ def free(net, theta, layers=None):
     Knots must be such as the cumulative softmax makes: strictly increasing, the exterior ones spaced as the interval next to
     them, as uniform ones are (ValueError otherwise).
     """
-    return _change(net, theta, layers, Linear, _freed)
+    has_knots = lambda term: isinstance(getattr(term, "basis", None), BSpline)
+    return _change(net, theta, layers, has_knots, "B-splines with fixed knots", _freed)
 
 
 def fixed(net, theta, layers=None):
     """The same function with the knots where they are now, no longer trained."""
-    return _change(net, theta, layers, FreeKnots, lambda term, own: term.fixed(own))
+    is_free = lambda term: isinstance(term, FreeKnots)
+    return _change(net, theta, layers, is_free, "free knots", lambda term, own: term.fixed(own))
 
 
 def _freed(term, own):

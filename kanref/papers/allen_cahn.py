@@ -38,7 +38,7 @@ from kanref.multilevel.nested import Stage, least_squares, nested
 from kanref.multilevel.relu_form import in_relus
 from kanref.network import KAN, spline_layer
 from kanref.optimize import Stop, schedules
-from kanref.papers.experiment import cells
+from kanref.papers.experiment import cells, rounded
 from kanref.pde.allen_cahn import allen_cahn
 from kanref.pde.weighting import Attention
 from kanref.words import aligned
@@ -204,12 +204,12 @@ def train(key, plan):
         "seconds": round(seconds, 1),
         "evaluations": sum(level.result.evaluations for level in done.levels),
         "work": done.work,
-        "loss": float(f"{done.levels[-1].result.value:.4g}"),
+        "loss": rounded(done.levels[-1].result.value, 4),
         "L2": L2,
         "largest": largest,
         "ends": np.cumsum([level.result.steps for level in done.levels]).tolist(),
-        "trace": [[float(f"{number:.4g}") for number in line] for line in trace.rows],
-        "field": [float(f"{d:.2g}") for d in difference] if (recipe, row) in DRAWN and seed == SEEDS[0] else [],
+        "trace": rounded(trace.rows, 4),
+        "field": rounded(difference, 2) if (recipe, row) in DRAWN and seed == SEEDS[0] else [],
     }
 
 

@@ -23,7 +23,7 @@ from kanref import symbolic
 from kanref.bases import MinMax
 from kanref.data.anderson import CHAINS
 from kanref.model import Model
-from kanref.papers.experiment import cells
+from kanref.papers.experiment import cells, rounded
 from kanref.words import aligned
 
 PAPER = {  # accuracies in per cent: KAN, auto, best of guided, theory; none in numbers for the mosaic model
@@ -145,7 +145,7 @@ def contour(chain, model):
     """The network's score in the figure's plane, three digits: rows of numbers."""
     X = plane(chain)
     score = model.raw(inputs(chain, X.reshape(GRID * GRID, -1)))[:, 0]
-    return [[float(f"{s:.3g}") for s in row] for row in score.reshape(GRID, GRID)]
+    return rounded(score.reshape(GRID, GRID), 3)
 
 
 def spectrum(chain, strengths, sites):

@@ -33,7 +33,7 @@ from kanref.multilevel.nested import Stage, least_squares, nested
 from kanref.multilevel.relu_form import in_relus
 from kanref.network import kan
 from kanref.optimize import schedules
-from kanref.papers.experiment import cells
+from kanref.papers.experiment import cells, rounded
 from kanref.pde.burgers import burgers
 from kanref.words import aligned
 
@@ -250,10 +250,6 @@ def train(key, plan):
 def thinned(rows, count):
     """Up to `count` rows, the first and the last among them, evenly in the logarithm of their index."""
     return [rows[i] for i in np.unique(np.geomspace(1, len(rows), count).round().astype(int) - 1)]
-
-
-def rounded(numbers, digits):
-    return [float(f"{number:.{digits}g}") for number in numbers]
 
 
 # -------------------------------------------------------------------------------------------------------------- results

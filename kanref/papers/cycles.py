@@ -43,7 +43,7 @@ from kanref.multilevel.nested import Stage, nested
 from kanref.network import kan
 from kanref.optimize import schedules
 from kanref.papers import allen_cahn, burgers, jump, regression
-from kanref.papers.experiment import cells
+from kanref.papers.experiment import cells, rounded
 from kanref.words import aligned
 
 SEEDS = (1234, 1235, 1236)
@@ -129,7 +129,7 @@ class Trace:
 
     def thinned(self):
         chosen = np.unique(np.linspace(0, len(self.rows) - 1, ROWS).astype(int))
-        return [[round(self.rows[i][0]), float(f"{self.rows[i][1]:.4g}")] for i in chosen]
+        return [[round(self.rows[i][0]), rounded(self.rows[i][1], 4)] for i in chosen]
 
 
 def train(key, plan):

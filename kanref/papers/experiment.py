@@ -7,6 +7,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
 
+import numpy as np
+
 from kanref.io import write_atomically
 
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("NUMBA", "OMP", "OPENBLAS", "MKL")}
@@ -28,6 +30,13 @@ def cells(path, settings, keys, compute, progress=None, jobs=1):
         record = {"settings": settings, "cells": done}
         write_atomically(path, json.dumps(record, indent=1).encode())
     return {key: done[key] for key in keys}
+
+
+def rounded(numbers, digits):
+    """A number, or lists of numbers of any depth, with so many significant digits, as records keep them."""
+    if np.ndim(numbers):
+        return [rounded(part, digits) for part in numbers]
+    return float(f"{numbers:.{digits}g}")
 
 
 def _done(path, settings):

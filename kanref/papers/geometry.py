@@ -29,7 +29,7 @@ from kanref.data.toys import SCALING
 from kanref.multilevel.geometry import condition, norm, sign_changes, spectrum, tangent_bound, tangent_kernels, within
 from kanref.multilevel.relu_form import in_relus, rational
 from kanref.network import kan
-from kanref.papers.experiment import cells
+from kanref.papers.experiment import cells, rounded
 from kanref.power_relu import PowerReLU, differences, inverse, sums, to_relu, to_splines
 from kanref.terms import Linear
 from kanref.weights import Full
@@ -92,8 +92,8 @@ def kernels(intervals, plan):
     pair = tangent_kernels(net, net.init(0), x)
     S, R = (np.linalg.eigvalsh(kernel)[::-1] for kernel in pair)
     return {
-        "S": [float(f"{v:.4g}") for v in np.maximum(S, 0)],
-        "R": [float(f"{v:.4g}") for v in np.maximum(R, 0)],
+        "S": rounded(np.maximum(S, 0), 4),
+        "R": rounded(np.maximum(R, 0), 4),
         "ratio": float(S[0] / R[0]),
         "bound": tangent_bound(net),
         "modes": [within(kernel) for kernel in pair],
@@ -122,7 +122,7 @@ def cost(degree, intervals, plan):
         lambda: recursion(x, basis.knots, degree).reshape(len(x), -1) @ rows,
         lambda: powers.forward({"W": W}, x[None]),
     )
-    return [float(f"{min(_seconds(way) for _ in range(plan['repeats'])):.3g}") for way in ways]
+    return rounded([min(_seconds(way) for _ in range(plan["repeats"])) for way in ways], 3)
 
 
 def _seconds(way):
@@ -148,7 +148,7 @@ def digits(intervals, plan):
         B @ (w @ inverse(t, degree)),
         B @ to_splines(rational(w), rational(t), degree).astype(float),
     )
-    return [float(f"{np.abs(f - y).max() / np.abs(y).max():.3g}") for f in found]
+    return rounded([np.abs(f - y).max() / np.abs(y).max() for f in found], 3)
 
 
 def row(iterate, gradient, seed, plan):
@@ -161,7 +161,7 @@ def row(iterate, gradient, seed, plan):
     result = optimize.lbfgs(loss, theta, steps=own["L-BFGS"])
     adam = [optimize.adam(loss, theta, steps=own["Adam"], rate=rate, keep="last") for rate in own["rates"]]
     values = [loss.value(theta), result.value, *(run.value for run in adam)]
-    return {"values": [float(f"{value:.4g}") for value in values], "reason": result.reason.name}
+    return {"values": rounded(values, 4), "reason": result.reason.name}
 
 
 def compute(key, plan):

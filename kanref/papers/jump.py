@@ -38,7 +38,7 @@ from kanref.multilevel.nested import Stage, least_squares, nested
 from kanref.multilevel.relu_form import in_relus
 from kanref.network import kan
 from kanref.optimize import schedules
-from kanref.papers.experiment import cells
+from kanref.papers.experiment import cells, rounded
 from kanref.pde.poisson_jump import grid, poisson_jump
 from kanref.pde.weighting import Attention
 from kanref.words import aligned
@@ -229,10 +229,6 @@ def train(key, plan):
         u = PROBLEM.function(net, setup["hard"])(theta, x)[:, 0]
         record["field"] = rounded(u - PROBLEM.reference(x), 3)
     return record
-
-
-def rounded(numbers, digits):
-    return [float(f"{number:.{digits}g}") for number in numbers]
 
 
 # -------------------------------------------------------------------------------------------------------------- results

@@ -32,7 +32,7 @@ import numpy as np
 from kanref import grids, optimize
 from kanref.multilevel.nested import least_squares
 from kanref.network import kan
-from kanref.papers.experiment import cells
+from kanref.papers.experiment import cells, rounded
 from kanref.pde.poisson import poisson, solution
 from kanref.words import aligned
 
@@ -164,10 +164,6 @@ def finished(result):
     if result.reason is optimize.Stop.INTERRUPTED:
         raise KeyboardInterrupt
     return result
-
-
-def rounded(numbers, digits):
-    return [float(f"{number:.{digits}g}") for number in numbers]
 
 
 # ------------------------------------------------------------------------------------------------------------ results

@@ -23,7 +23,7 @@ import numpy as np
 from kanref import grids, objectives, optimize
 from kanref.mlp import mlp, start
 from kanref.network import kan
-from kanref.papers.experiment import cells
+from kanref.papers.experiment import cells, rounded
 from kanref.pde.poisson import ALPHA, residual, solution
 from kanref.words import aligned
 
@@ -137,7 +137,7 @@ def train(key, plan):
         hidden, lbfgs, lm = plan["mlps"][name]
         net = mlp([2, *hidden, 1])
         theta = descend(net, start(net, int(seed)), objective(net, x, edge), trace, lbfgs, lm)
-    rows = [[float(f"{number:.4g}") for number in row] for row in trace.rows]
+    rows = rounded(trace.rows, 4)
     shown = mesh(61)
     difference = net(theta, shown)[:, 0] - solution(shown)[0]
     return {
@@ -147,7 +147,7 @@ def train(key, plan):
         "H1": errors(net, theta, test)[1],
         "trace": rows,
         "stages": stages,
-        "field": [float(f"{d:.3g}") for d in difference] if int(seed) == SEEDS[0] else [],
+        "field": rounded(difference, 3) if int(seed) == SEEDS[0] else [],
     }
 
 

@@ -36,7 +36,7 @@ from kanref.bases import BSpline, identity
 from kanref.multilevel.nested import Stage, nested
 from kanref.multilevel.relu_form import in_relus
 from kanref.network import KAN, Layer
-from kanref.papers.experiment import cells
+from kanref.papers.experiment import cells, rounded
 from kanref.terms import Linear
 from kanref.weights import Full
 from kanref.words import aligned
@@ -215,7 +215,7 @@ class Trace:
     def __call__(self, net, state, work):
         if state.step % self.every == 0:
             row = self.unit * work, process_time() - self.began, state.value
-            self.rows.append([float(f"{number:.4g}") for number in row])
+            self.rows.append(rounded(row, 4))
 
 
 def run_of(key, plan):
@@ -264,7 +264,7 @@ def train(key, plan, safeguard=True):
         "restarts": sum(level.restarted for level in done.levels),
         "shorter": early if len(epochs) == 1 else {},
         "trace": trace.rows,
-        "theta": [float(f"{a:.10g}") for a in done.theta] if name in SHOWN and int(seed) == SEEDS[0] else [],
+        "theta": rounded(done.theta, 10) if name in SHOWN and int(seed) == SEEDS[0] else [],
     }
 
 
