@@ -168,7 +168,8 @@ def _reproduce(options):
     if options.jobs < 1:
         raise ValueError(f"--jobs must be at least 1, but it is {options.jobs}")
     print(import_module(f"kanref.papers.{options.name}").run(options.out, progress, options.short, options.jobs))
-    print(f"written: {options.out}/{options.name}{'-short' * options.short}.json and {options.name}.png", file=sys.stderr)
+    stem = options.name + "-short" * options.short
+    print(f"written: {options.out}/{stem}.json and {stem}.png", file=sys.stderr)
     return 0
 
 
