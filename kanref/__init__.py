@@ -16,7 +16,7 @@ _PUBLIC = {
     "bases": ("BSpline", "Chebyshev", "MinMax", "Pointwise", "identity", "sigmoid", "silu", "sin", "tanh", "zero"),
     "power_relu": ("PowerReLU",),
     "free_knots": ("FreeKnots",),
-    "weights": ("Fixed", "Full", "InBasis", "LoTRA", "Masked", "Scaled", "Tucker"),
+    "weights": ("Fixed", "Full", "InBasis", "LoTRA", "LowRank", "Masked", "Scaled", "Tucker"),
     # training
     "objectives": ("collocation", "cross_entropy", "logistic", "mae", "minibatches", "mse", "weighted_sum"),
     "optimize": ("adam", "lbfgs", "levenberg_marquardt", "schedules"),

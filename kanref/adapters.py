@@ -6,7 +6,7 @@ a fingerprint and is refused on every other network, as it would silently comput
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from kanref.grids.rebase import change_terms, split_layers
 from kanref.io import damage, encode, read_tensors, write_tensors
 from kanref.lotra import unmasked
 from kanref.terms import Linear
-from kanref.weights import Fixed, LoTRA, Masked
+from kanref.weights import Fixed, LoTRA, LowRank, Tucker
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,19 +72,19 @@ def attach(net, theta, adapter):
             "the adapter was made for another network: its base must have the same structure and the same weights, bit for "
             "bit; give the network that was adapted"
         )
-    layers = tuple(dict.fromkeys(int(key.split(".", 1)[0]) for key in adapter.parts))
-    names = tuple(dict.fromkeys(key.split(".", 1)[1] for key in adapter.parts))
-    new, vector = lotra.adapt(net, theta, 1, layers=layers, terms=names)
-    arrays, changed = split_layers(new, vector), list(new.layers)
-    for key, (scale, own) in adapter.parts.items():
-        l, name = int(key.split(".", 1)[0]), key.split(".", 1)[1]
-        term = changed[l].terms[name]
-        old = unmasked(term.weights)
-        weights = LoTRA(old.base, replace(old.adapter, ranks=own["core"].shape), scale)
-        weights = Masked(weights, term.weights.mask) if isinstance(term.weights, Masked) else weights
-        changed[l] = replace(changed[l], terms={**changed[l].terms, name: Linear(term.basis, weights)})
-        arrays[l].update((f"{name}.{array}", a) for array, a in own.items())
-    return new.rebuilt(changed, arrays, np.asarray(theta).dtype)
+
+    def put(l, name, term, own):
+        if f"{l}.{name}" not in adapter.parts:
+            return lotra.fixed(l, name, term, own)
+        scale, arrays = adapter.parts[f"{l}.{name}"]
+        return lotra.with_adapter(term, own, of_arrays(term.weights.shape, arrays), scale), arrays
+
+    return change_terms(*lotra.freeze_nodes(net, theta), put)
+
+
+def of_arrays(shape, arrays):
+    """The kind of adapter that has these arrays."""
+    return Tucker(shape, arrays["core"].shape) if "core" in arrays else LowRank(shape, arrays["left"].shape[1])
 
 
 # -------------------------------------------------------------------------------------------------------------- files

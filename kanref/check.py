@@ -35,7 +35,7 @@ from kanref.pde.trial import Trial, cap
 from kanref.power_relu import PowerReLU
 from kanref.tensors import mode_dot
 from kanref.terms import Linear
-from kanref.weights import Fixed, Full, InBasis, LoTRA, Masked, Scaled, Tucker
+from kanref.weights import Fixed, Full, InBasis, LoTRA, LowRank, Masked, Scaled, Tucker
 from kanref.words import aligned
 
 EXACT = 1e-12  # complex steps and dot tests, relative
@@ -110,6 +110,7 @@ WEIGHTS = {
     Masked: lambda w, arrays, number: spec.masked(define_tensor(w.inner, arrays, number), numbers(w.mask, number)),
     Scaled: lambda w, arrays, number: spec.scaled(define_tensor(w.inner, arrays, number), arrays["scale"]),
     Tucker: lambda w, arrays, number: spec.tucker(*(arrays[name] for name in ("core", "U_out", "U_in", "U_basis"))),
+    LowRank: lambda w, arrays, number: np.tensordot(arrays["left"], arrays["right"], (1, 0)),
     LoTRA: lambda w, arrays, number: spec.lotra(
         numbers(w.base, number), number(w.scale), define_tensor(w.adapter, arrays, number)
     ),

@@ -26,12 +26,12 @@ from kanref.network import KAN, Layer
 from kanref.nodes import Nodes
 from kanref.power_relu import PowerReLU
 from kanref.terms import Linear
-from kanref.weights import Fixed, Full, InBasis, LoTRA, Masked, Scaled, Tucker
+from kanref.weights import Fixed, Full, InBasis, LoTRA, LowRank, Masked, Scaled, Tucker
 
 FORMAT = 1
 TERMS = Linear, Symbolic, FreeKnots
 BASES = BSpline, Chebyshev, MinMax, PowerReLU
-WEIGHTS = Full, Fixed, Masked, Scaled, InBasis, Tucker, LoTRA
+WEIGHTS = Full, Fixed, Masked, Scaled, InBasis, Tucker, LowRank, LoTRA
 PARTS = KAN, Layer, Nodes, *TERMS, *BASES, *WEIGHTS
 KINDS = {kind.__name__: kind for kind in PARTS}
 NAMED = {"Pointwise": (Pointwise, BASE_FUNCTIONS), "Function": (Function, LIBRARY)}  # kept by name, never as code

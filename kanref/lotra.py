@@ -1,14 +1,12 @@
-"""Low tensor-rank adaptation and Slim KANs (Gao, Ng and Tan, arXiv 2502.06153): (net, theta) -> (net, theta).
+"""Low tensor-rank adaptation (Gao, Ng and Tan, arXiv 2502.06153): (net, theta) -> (net, theta).
 
     W = W_0 + scale (core x_1 U_out x_2 U_in x_3 U_basis)                        LoTRA: W_0 frozen, the rest trained
-    W = core x_1 U_out x_2 U_in x_3 U_basis                                      Slim KAN: all trained
 
 Only the paper's abstract could be read; formulas, starts and learning rates here are a reconstruction that was derived and
 checked. With r_out, r_in, r_basis small, r_out r_in r_basis + Q r_out + P r_in + K r_basis numbers are trained instead of Q P K.
 
     adapt(net, theta, ranks)        frozen network with adapters, exactly the same function at the start
-    merge(net, theta)               the adapters added to the weights: an ordinary network, as quick as before
-    slim(net, ranks), slimmed(net, theta, ...)     Tucker weights from scratch, or from trained ones by HOSVD
+    merge(net, theta)               the adapters added to the weights: an ordinary network, as quick as before; `unmerge`
     rates(net, rate)                a learning rate for every component, as the theory below has it
 
 Learning rates. One step of one factor alone changes the output of a layer by (sizes for inputs of size 1, in n = P, d = K)
@@ -28,16 +26,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from kanref.arrays import choice
+from kanref.arrays import choice, integer
 from kanref.bases import BSpline
 from kanref.grids.rebase import change_terms, chosen_layers, split_layers
 from kanref.nodes import Nodes
 from kanref.tensors import chosen_ranks, hosvd
 from kanref.terms import Linear
-from kanref.weights import Fixed, Full, LoTRA, Masked, Tucker
+from kanref.weights import Fixed, Full, LoTRA, LowRank, Masked, Tucker
 
 RATIO = 8.0
 STARTS = ("output", "core", "gradient")
+KINDS = ("tucker", "matrix")
 
 
 # ------------------------------------------------------------------------------------------------------------ changing
@@ -74,10 +73,13 @@ def fixed(l, name, term, own):
     return Linear(term.basis, Fixed(term.weights.tensor(own))), {}
 
 
-def adapt(net, theta, ranks, *, start="output", scale=1.0, layers=None, terms=("spline",), gradient=None, seed=0):
+def adapt(
+    net, theta, ranks, *, kind="tucker", start="output", scale=1.0, layers=None, terms=("spline",), gradient=None, seed=0
+):
     """The network with all it has frozen, and trained adapters of low tensor rank on some of its terms: net, theta.
 
     ranks: one number for all modes (cut to their sizes), or (r_out, r_in, r_basis); also {layer: ranks};
+    kind: "tucker", or "matrix" for LoRA on the unfolding along outputs, `LowRank` of one rank (only with start="output");
     start: how the adapter begins at zero, without being a stationary point (a reconstruction):
         "output"    U_out = 0, the others random (LoRA's B = 0): the first step moves U_out only
         "core"      core = 0, factors random: the first step moves the core only
@@ -86,9 +88,11 @@ def adapt(net, theta, ranks, *, start="output", scale=1.0, layers=None, terms=("
     layers, terms: which layers (all for None), and the names of the terms that are adapted.
 
     Variances keep sizes of 1 within the adapter: U_in N(0, 1/P); U_basis N(0, 1) for splines, N(0, 1/K) for global bases;
-    U_out N(0, 1); core N(0, 1/(r_in r_basis)).
+    U_out N(0, 1); core N(0, 1/(r_in r_basis)); of a matrix, left = 0 and right as U_in times U_basis.
     """
     choice(start, "start", STARTS)
+    if choice(kind, "kind", KINDS) == "matrix" and start != "output":
+        raise ValueError(f'kind="matrix" begins with start="output", as LoRA does, but start is {start!r}')
     if (gradient is None) == (start == "gradient"):
         raise ValueError('gradient must be given for start="gradient", and only then; objective(theta)[1] is one')
     rng = np.random.default_rng(seed)
@@ -104,20 +108,30 @@ def adapt(net, theta, ranks, *, start="output", scale=1.0, layers=None, terms=("
             raise TypeError(f"layer {l} has a term {name!r} of type {type(term).__name__}; adapters go on linear terms")
         W = term.weights.tensor(own)
         wanted = ranks[l] if isinstance(ranks, dict) else ranks
-        adapter = Tucker(W.shape, chosen_ranks(W, wanted))
+        adapter = Tucker(W.shape, chosen_ranks(W, wanted)) if kind == "tucker" else _matrix(W.shape, wanted)
         slope = None
         if slopes is not None:
             slope = {array: slopes[l][f"{name}.{array}"] for array in term.arrays}
             slope = _full_gradient(term.weights, slope, l, name)
         count += 1
-        weights, mask = LoTRA(W, adapter, scale), getattr(term.weights, "mask", None)
-        weights = weights if mask is None else Masked(weights, (mask != 0).astype(float))
-        return Linear(term.basis, weights), _begin(adapter, term.basis, start, slope, rng)
+        return with_adapter(term, own, adapter, scale), _begin(adapter, term.basis, start, slope, rng)
 
     adapted = change_terms(*freeze_nodes(net, theta), change)
     if not count:
         raise ValueError(f"no layer has terms named {', '.join(terms)}; the network is\n{net!r}")
     return adapted
+
+
+def with_adapter(term, own, adapter, scale):
+    """The linear term with its weights frozen and an adapter on them; edges that a mask switches off stay off."""
+    weights, mask = LoTRA(term.weights.tensor(own), adapter, scale), getattr(term.weights, "mask", None)
+    return Linear(term.basis, weights if mask is None else Masked(weights, (mask != 0).astype(float)))
+
+
+def _matrix(shape, rank):
+    """The adapter of LoRA, its rank cut to what the unfolding has."""
+    Q, P, K = shape
+    return LowRank(shape, min(integer(rank, 'ranks for kind="matrix"', 1), Q, P * K))
 
 
 def _full_gradient(weights, slope, l, name):
@@ -131,8 +145,12 @@ def _full_gradient(weights, slope, l, name):
 
 def _begin(adapter, basis, start, slope, rng):
     """The arrays of an adapter that is zero."""
-    (Q, P, K), (_, r_in, r_basis) = adapter.shape, adapter.ranks
+    Q, P, K = adapter.shape
     draw = lambda name, variance: rng.normal(0, variance**0.5, adapter.arrays[name])
+    if isinstance(adapter, LowRank):
+        variance = 1 / P if isinstance(basis, BSpline) else 1 / (P * K)
+        return {"left": np.zeros(adapter.arrays["left"]), "right": draw("right", variance)}
+    _, r_in, r_basis = adapter.ranks
     if start == "gradient":
         Us = hosvd(slope, adapter.ranks)[1]
         return {"core": np.zeros(adapter.ranks), "U_out": Us[0], "U_in": Us[1], "U_basis": Us[2]}
@@ -156,55 +174,32 @@ def merge(net, theta):
     return change_terms(net, theta, change)
 
 
+def unmerge(net, theta, adapters):
+    """The network from which adapters were merged, to rounding: what they add is taken off the weights again.
+
+    net, theta: as `merge` left them; adapters: the adapted network and its theta, (net, theta). Keep the base itself where
+    every bit matters, as `kanref.adapters.attach` demands.
+    """
+    adapted, vector = adapters
+    shapes = lambda net: [{name: term.shape for name, term in layer.terms.items()} for layer in net.layers]
+    if shapes(adapted) != shapes(net):
+        raise ValueError(f"adapters must belong to this network, but they are on\n{adapted!r}\nand it is\n{net!r}")
+    own = split_layers(adapted, vector)
+
+    def change(l, name, term, arrays):
+        added = adapted.layers[l].terms[name]
+        weights = unmasked(getattr(added, "weights", None))
+        if not isinstance(weights, LoTRA):
+            return term, arrays
+        product = weights.adapter.tensor({array: own[l][f"{name}.{array}"] for array in added.arrays})
+        return term, term.weights.start(term.weights.tensor(arrays) - weights.scale * product)
+
+    return change_terms(net, theta, change)
+
+
 def unmasked(weights):
     """The weights under a mask."""
     return weights.inner if isinstance(weights, Masked) else weights
-
-
-# ------------------------------------------------------------------------------------------------------------------ slim
-
-
-def slim(net, ranks, *, layers=None, terms=("spline",), seed=0):
-    """Tucker weights in the place of full ones, and theta from scratch: net, theta.
-
-    Variance rule (reconstruction): U_in N(0, 1/P), U_basis N(0, 1) (local) or N(0, 1/K) (global), U_out N(0, 1/r_out), core
-    N(0, 1/(m r_in r_basis)) with m the mean over x of sum_i b_i(x)^2 (0.479 for cubic splines) or 1/K of it, so that the
-    outputs of a layer have variance 1.
-    """
-    from kanref.initialise import mean_square
-
-    rng = np.random.default_rng(seed)
-    chosen = chosen_layers(net, layers)
-
-    def change(l, name, term, own):
-        if l not in chosen or name not in terms:
-            return term, own
-        kind = Tucker(term.weights.shape, chosen_ranks(np.empty(term.weights.shape), ranks))
-        (_, P, K), (r_out, r_in, r_basis) = kind.shape, kind.ranks
-        local = isinstance(term.basis, BSpline)
-        basis_variance = 1.0 if local else 1 / K
-        spread = mean_square(term.basis, P) * basis_variance
-        variances = {"core": 1 / (spread * r_in * r_basis), "U_out": 1 / r_out, "U_in": 1 / P, "U_basis": basis_variance}
-        return Linear(term.basis, kind), {array: rng.normal(0, v**0.5, kind.arrays[array]) for array, v in variances.items()}
-
-    return change_terms(net, net.init(rng), change)
-
-
-def slimmed(net, theta, ranks=None, *, tolerance=None, energy=None, layers=None, terms=("spline",)):
-    """Tucker weights nearest to the trained ones, by truncated HOSVD: net, theta.
-
-    ranks, tolerance, energy: see `tensors.chosen_ranks`; masks are written out, as zeros are no obstacle to a low rank.
-    """
-    chosen = chosen_layers(net, layers)
-
-    def change(l, name, term, own):
-        if l not in chosen or name not in terms:
-            return term, own
-        W = term.weights.tensor(own)
-        kind = Tucker(W.shape, chosen_ranks(W, ranks, tolerance, energy))
-        return Linear(term.basis, kind), kind.start(W)
-
-    return change_terms(net, theta, change)
 
 
 # ----------------------------------------------------------------------------------------------------------------- rates
@@ -222,7 +217,7 @@ def rates(net, rate, method="adam", ratio=RATIO):
     for l, layer in enumerate(net.layers):
         for name, term in layer.terms.items():
             weights = unmasked(getattr(term, "weights", None))
-            if isinstance(weights, LoTRA | Tucker):
+            if isinstance(getattr(weights, "adapter", weights), Tucker):
                 for factor, share in factor_shares(weights.shape, isinstance(term.basis, BSpline), method, ratio).items():
                     shares[f"{l}.{name}.{factor}"] = rate * share
     return net.spread(shares, default=rate)

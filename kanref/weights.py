@@ -25,7 +25,7 @@ import numpy as np
 from kanref.arrays import choice, integer, real_array
 from kanref.bases import BSpline
 from kanref.power_relu import matrices, strict
-from kanref.tensors import hosvd, mode_dot, tucker, tucker_pullback
+from kanref.tensors import hosvd, mode_dot, tucker, tucker_pullback, unfold
 
 
 class Weights(Protocol):
@@ -261,15 +261,61 @@ class Tucker:
         return {"core": core, **dict(zip(FACTORS, Us))}
 
 
+@dataclass(frozen=True)
+class LowRank:
+    """W = left right on the unfolding along outputs, W[q,p,k] = sum_a left[q,a] right[a,p,k], both trained: the matrix that
+    LoRA adapts by (Hu et al., arXiv 2106.09685), for comparison with `Tucker`.
+
+    rank: at least 1 and at most that of the unfolding, min(Q, P K).
+    """
+
+    shape: tuple[int, int, int]
+    rank: int
+
+    def __post_init__(self):
+        if len(self.shape) != 3:
+            raise ValueError(f"shape must be (out, in, basis), but it is {self.shape}")
+        Q, P, K = (integer(size, f"{name} of shape", 1) for size, name in zip(self.shape, ("out", "in", "basis")))
+        integer(self.rank, "rank", 1, min(Q, P * K))
+
+    @property
+    def arrays(self):
+        return {"left": (self.shape[0], self.rank), "right": (self.rank, *self.shape[1:])}
+
+    def tensor(self, arrays):
+        return mode_dot(arrays["right"], arrays["left"], 0)
+
+    def pullback(self, arrays, W_bar):
+        left_bar = np.einsum("...qpk,apk->...qa", W_bar, arrays["right"])
+        return {"left": left_bar, "right": np.einsum("qa,...qpk->...apk", arrays["left"], W_bar)}
+
+    def rebased(self, R, basis=None):
+        return LowRank((*self.shape[:2], R.shape[-2]), self.rank), {"right": (2, R)}
+
+    def select(self, arrays, outputs, inputs):
+        part = {"left": arrays["left"][outputs], "right": arrays["right"][:, inputs]}
+        shape = len(outputs), len(inputs), self.shape[2]
+        most = min(shape[0], shape[1] * shape[2])
+        if self.rank <= most:
+            return LowRank(shape, self.rank), part
+        kind = LowRank(shape, most)
+        return kind, kind.start(self.tensor(part))  # fewer edges than ranks: exact with the rank that fits
+
+    def start(self, W):
+        U, s, V = np.linalg.svd(unfold(W, 0), full_matrices=False)
+        return {"left": U[:, : self.rank] * s[: self.rank], "right": V[: self.rank].reshape(-1, *W.shape[1:])}
+
+
 @dataclass(frozen=True, eq=False)
 class LoTRA:
     """W = base + scale (core x_1 U_out x_2 U_in x_3 U_basis): frozen weights and a trained Tucker adapter.
 
-    base: (Q, P, K), a constant; adapter: `Tucker` of the same shape; scale: a number (Gao et al., reconstruction).
+    base: (Q, P, K), a constant; adapter: `Tucker` of the same shape, or `LowRank` for LoRA; scale: a number (Gao et al.,
+    reconstruction).
     """
 
     base: np.ndarray
-    adapter: Tucker
+    adapter: Tucker | LowRank
     scale: float = 1.0
 
     def __post_init__(self):

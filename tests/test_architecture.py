@@ -1,7 +1,7 @@
 """The shape of the house, read from its imports: floors, leaves, what is never used, and what stands at the top.
 
     4   model plot sklearn interop golden check papers cli io bench job discover solve adapters    the doors
-    3   grids objectives sparsify symbolic lotra multilevel pde initialise data
+    3   grids objectives sparsify symbolic lotra slim multilevel pde initialise data
     2   network mlp                                                       the waist
     1   bases functions weights terms edges nodes narrow power_relu free_knots
     0   spec tensors jets arrays tables words optimize kernels bench_peers    nothing of kanref
@@ -28,7 +28,7 @@ LEVELS = (
     "spec tensors jets arrays tables words optimize kernels bench_peers",
     "bases functions weights terms edges nodes narrow power_relu free_knots",
     "network mlp",
-    "grids objectives sparsify symbolic lotra multilevel pde initialise data",
+    "grids objectives sparsify symbolic lotra slim multilevel pde initialise data",
     "model plot sklearn interop golden check papers cli io bench job discover solve adapters",
 )
 FLOOR = {module: floor for floor, modules in enumerate(LEVELS) for module in modules.split()}

@@ -14,7 +14,7 @@ from kanref.network import KAN, Layer, kan
 from kanref.power_relu import PowerReLU
 from kanref.tensors import mode_dot
 from kanref.terms import Linear
-from kanref.weights import Fixed, Full, InBasis, LoTRA, Masked, Scaled, Tucker
+from kanref.weights import Fixed, Full, InBasis, LoTRA, LowRank, Masked, Scaled, Tucker
 
 CASES = check.cases(0)
 every_structure = pytest.mark.parametrize("case", [c for c in CASES if c.purpose == "jets"], ids=lambda c: c.structure)
@@ -229,6 +229,8 @@ WEIGHTS = {
     "masked and scaled": Scaled(Masked(Full((3, 2, 4)), [[1, 0], [1, 1], [1, 1]])),
     "tucker": Tucker((3, 2, 4), (2, 2, 3)),
     "lotra": LoTRA(np.random.default_rng(10).normal(size=(3, 2, 4)), Tucker((3, 2, 4), (2, 1, 2)), 0.5),
+    "low rank": LowRank((3, 2, 4), 2),
+    "matrix lotra": LoTRA(np.random.default_rng(12).normal(size=(3, 2, 4)), LowRank((3, 2, 4), 2), 2.0),
     "masked lotra": Masked(
         LoTRA(np.random.default_rng(11).normal(size=(3, 2, 4)), Tucker((3, 2, 4), (3, 2, 4))), [[1, 0], [1, 1], [1, 1]]
     ),
@@ -245,7 +247,7 @@ WEIGHTS = {
 def test_every_kind_of_weights_conforms(name):
     report = check.check_weights(WEIGHTS[name], np.random.default_rng(9))
     assert {"pullback", "start", "rebased by R (6, 4)"} <= set(report)
-    assert ("rebased by R (2, 5, 4)" in report) == (not name.endswith(("tucker", "lotra")))
+    assert ("rebased by R (2, 5, 4)" in report) == (name == "matrix lotra" or not name.endswith(("tucker", "lotra")))
 
 
 @pytest.mark.parametrize("weights", ["full", "fixed", "scaled and masked"])

@@ -1,11 +1,11 @@
-"""Low tensor-rank adaptation: the start, what is frozen, gradients, merging, adapters by themselves, Slim KANs, rates."""
+"""Low tensor-rank adaptation: the start, what is frozen, gradients, merging, adapters by themselves, rates."""
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 from kanref import adapters, bases, check, grids, lotra, objectives, optimize, tensors
-from kanref.bases import BSpline, Chebyshev
+from kanref.bases import BSpline
 from kanref.edges import Symbolic
 from kanref.functions import LIBRARY
 from kanref.io import FileError, save_network
@@ -13,7 +13,7 @@ from kanref.network import KAN, Layer, kan, spline_layer
 from kanref.nodes import Nodes
 from kanref.sparsify import masked
 from kanref.terms import Linear
-from kanref.weights import Fixed, Full, LoTRA, Tucker
+from kanref.weights import Fixed, LoTRA, LowRank, Tucker
 
 X = np.random.default_rng(0).uniform(-1.2, 1.2, (40, 3))
 Y = np.random.default_rng(1).normal(size=(40, 2))
@@ -100,9 +100,62 @@ def test_merged_equals_adapted(name):
     assert not any(isinstance(t.weights, LoTRA | Fixed) for layer in merged.layers for t in layer.terms.values())
 
 
+@pytest.mark.parametrize("kind", lotra.KINDS)
+@pytest.mark.parametrize("name", NETS)
+def test_unmerging_takes_the_adapters_off_again(name, kind):
+    net, theta, new, vector = adapted(name, kind=kind)
+    vector = vector + np.random.default_rng(7).normal(0, 0.3, vector.size)
+    back, own = lotra.unmerge(*lotra.merge(new, vector), (new, vector))
+    assert_allclose(back(own, X), net(theta, X), rtol=0, atol=1e-13)
+    assert np.abs(new(vector, X) - net(theta, X)).max() > 1e-3
+
+
+def test_only_adapters_of_the_network_can_be_unmerged():
+    *_, new, vector = adapted("plain")
+    other = kan([3, 5, 2], intervals=3)
+    with pytest.raises(ValueError, match="adapters must belong to this network"):
+        lotra.unmerge(other, other.init(0), (new, vector))
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_matrix_adapters_start_merge_and_come_off_as_lotra_does(name):
+    net, theta, new, vector = adapted(name, kind="matrix", ranks={0: 2, 1: 1})
+    frozen, nothing = lotra.freeze(net, theta)
+    assert np.array_equal(new(vector, X), frozen(nothing, X))
+    shapes = {array: shape for array, (_, shape) in new.layout.items() if array.startswith("0.spline")}
+    K = new.layers[0].terms["spline"].basis.size
+    assert shapes == {"0.spline.left": (new.layers[0].sums, 2), "0.spline.right": (2, 3, K)}
+    vector = vector + np.random.default_rng(6).normal(0, 0.3, vector.size)
+    loss = objectives.mse(new, X[:5], Y[:5])
+    assert check.relative(loss(vector)[1], check.complex_step(lambda theta: check.value(loss, theta), vector)) < 1e-12
+    merged, own = lotra.merge(new, vector)
+    assert_allclose(merged(own, X), new(vector, X), rtol=0, atol=1e-14 * np.abs(new(vector, X)).max())
+    again, same = adapters.attach(net, theta, adapters.detach(new, vector))
+    assert np.array_equal(again(same, X), new(vector, X))
+
+
+def test_matrix_adapters_of_every_rank_reach_what_their_rank_allows():
+    """The best LoRA of rank r on the unfolding leaves the tail of its singular values, as Eckart and Young say."""
+    W = np.random.default_rng(0).normal(size=(4, 3, 5))
+    for rank in range(1, 5):
+        kind = LowRank(W.shape, rank)
+        left = np.linalg.norm(kind.tensor(kind.start(W)) - W)
+        assert_allclose(left, np.sqrt((tensors.singular_values(W)[0][rank:] ** 2).sum()), atol=1e-14)
+
+
+def test_matrix_adapters_know_one_start_and_whole_ranks():
+    with pytest.raises(ValueError, match='kind="matrix" begins with start="output"'):
+        adapted("plain", "core", kind="matrix")
+    with pytest.raises(ValueError, match='kind="matrix" must be at least 1'):
+        adapted("plain", kind="matrix", ranks=0)
+    with pytest.raises(ValueError, match="rank must be"):
+        LowRank((2, 3, 4), 3)
+
+
+@pytest.mark.parametrize("kind", lotra.KINDS)
 @pytest.mark.parametrize("name", ["plain", "pruned", "products, affine"])
-def test_refined_adapters_keep_the_function(name):
-    *_, new, vector = adapted(name)
+def test_refined_adapters_keep_the_function(name, kind):
+    *_, new, vector = adapted(name, kind=kind)
     vector = vector + np.random.default_rng(8).normal(0, 0.3, vector.size)
     fine, theta = grids.refine(new, vector)
     assert_allclose(fine(theta, X), new(vector, X), rtol=0, atol=1e-13)
@@ -169,50 +222,6 @@ def test_several_adapters_on_one_base():
     for new, vector, adapter in reversed(fits):
         again, own = adapters.attach(net, theta, adapter)
         assert np.array_equal(again(own, X), new(vector, X))
-
-
-# ------------------------------------------------------------------------------------------------------------------ slim
-
-
-@pytest.mark.parametrize("make", [lambda K: BSpline.uniform(32, K - 3, 3, outside="linear"), lambda K: Chebyshev(K - 1)])
-@pytest.mark.parametrize("ranks", [2, (8, 4, 3)])
-def test_the_variance_rule(make, ranks):
-    """Outputs of a slim layer from scratch have variance 1 for uniform inputs."""
-    basis, x = make(8), np.random.default_rng(10).uniform(-1, 1, (400, 32))
-    net = KAN((Layer({"spline": Linear(basis, Full((64, 32, 8)))}),))
-    variances = []
-    for seed in range(40):
-        new, theta = lotra.slim(net, ranks, seed=seed)
-        variances.append(new(theta, x).var())
-    assert 0.7 < np.mean(variances) < 1.4
-    assert isinstance(new.layers[0].terms["spline"].weights, Tucker)
-
-
-def test_slimmed_is_the_truncated_hosvd():
-    net, theta = NETS["plain"]()
-    full, same = lotra.slimmed(net, theta, tolerance=0.0)
-    assert_allclose(full(same, X), net(theta, X), rtol=0, atol=1e-14)
-    slim, few = lotra.slimmed(net, theta, 2)
-    W = np.ascontiguousarray(net.split(theta)["0.spline.W"])
-    own = slim.layers[0].terms["spline"]
-    arrays = {name: slim.split(few)[f"0.spline.{name}"] for name in own.arrays}
-    error = np.square(W - own.weights.tensor(arrays)).sum()
-    tau = tensors.tails(W, own.weights.ranks)
-    assert tau.max() * (1 - 1e-12) <= error <= tau.sum() * (1 + 1e-12)
-
-
-def test_slim_gradients_by_complex_step():
-    net, theta = lotra.slim(kan([3, 4, 2], intervals=3), 2, seed=1)
-    loss = objectives.collocation(net, X[:4], lambda x, u, u_i, u_ij: (u_ij[:, 0, 0, 0] + u[:, 1] ** 2, partials(u)))
-    exact = check.complex_step(lambda theta: check.value(loss, theta), theta)
-    assert check.relative(loss(theta)[1], exact) < 1e-12
-
-
-def partials(u):
-    """Of u_0,xx + u_1^2."""
-    r_u, r_uij = np.zeros_like(u), np.zeros((*u.shape, 3, 3), u.dtype)
-    r_u[:, 1], r_uij[:, 0, 0, 0] = 2 * u[:, 1], 1
-    return r_u, None, r_uij
 
 
 # ----------------------------------------------------------------------------------------------------------------- rates
@@ -293,22 +302,3 @@ def test_bases_of_one_function_are_adapted_on_request():
     net, theta, new, vector = adapted("plain", terms=("base", "spline"))
     assert new.layers[0].terms["base"].basis is bases.silu
     assert new.split(vector)["0.base.U_basis"].shape == (1, 1)
-
-
-@pytest.mark.parametrize("ranks", [(2, 2, 2), (3, 2, 4)], ids=["factored", "written out"])
-@pytest.mark.parametrize("basis", [BSpline.uniform(2, 4, 3), Chebyshev(6)], ids=["splines", "chebyshev"])
-def test_both_ways_through_a_slim_layer(basis, ranks):
-    """The term's contract with jets, and equality with W written out, whichever way the rule takes."""
-    rng = np.random.default_rng(11)
-    term = Linear(basis, Tucker((6, 2, 7), ranks))
-    assert term.factored == (ranks == (2, 2, 2))
-    check.check_term(term, rng, rng.uniform(-0.9, 0.9, (5, 2)))
-    arrays = {name: rng.normal(size=shape) for name, shape in term.arrays.items()}
-    full, z = Linear(basis, Full((6, 2, 7))), rng.uniform(-0.9, 0.9, (3, 8, 2))
-    W = {"W": term.weights.tensor(arrays)}
-    assert_allclose(term.forward(arrays, z), full.forward(W, z), rtol=0, atol=1e-12)
-    y_bar = rng.normal(size=(3, 8, 6))
-    (own, z_bar), (theirs, z_bar_full) = term.pullback(arrays, z, y_bar), full.pullback(W, z, y_bar)
-    assert_allclose(z_bar, z_bar_full, rtol=0, atol=1e-11)
-    for name, a in term.weights.pullback(arrays, theirs["W"]).items():
-        assert_allclose(own[name], a, rtol=0, atol=1e-11 * np.abs(a).max())

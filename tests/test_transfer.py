@@ -15,7 +15,7 @@ from kanref.multilevel.relu_form import as_relus
 from kanref.multilevel.transfer import between, dyadic, inserted, through_power_relus
 from kanref.network import KAN, Layer, kan
 from kanref.terms import Linear
-from kanref.weights import Fixed, Full, InBasis, LoTRA, Masked, Scaled, Tucker
+from kanref.weights import Fixed, Full, InBasis, LoTRA, LowRank, Masked, Scaled, Tucker
 
 POLICIES = "zero", "linear", "clamp"
 CLAIMED = [("zero", "nested"), ("zero", None), ("linear", "fine"), ("linear", None), ("clamp", "fine"), ("clamp", None)]
@@ -33,6 +33,7 @@ KINDS = {
     "masked scaled": lambda shape, basis: Masked(Scaled(Full(shape)), generator(2).uniform(size=shape[:2])),
     "tucker": lambda shape, basis: Tucker(shape, (2, 2, 3)),
     "lotra": lambda shape, basis: LoTRA(generator(3).normal(size=shape), Tucker(shape, (1, 2, 2)), 0.5),
+    "low rank": lambda shape, basis: LowRank(shape, 2),
     "in power ReLUs": lambda shape, basis: InBasis(Full(shape), basis),
     "fixed": lambda shape, basis: Fixed(generator(4).normal(size=shape)),
 }

@@ -148,5 +148,5 @@ assert np.allclose(merged(whole, X), new(adapted.theta, X), rtol=0, atol=1e-13)
 # ## On your own
 #
 # 1. Decompose the update by tolerance, `tensors.hosvd(A, tolerance=0.1)`: which mode needs the largest rank?
-# 2. Replace the weights of the trained network by `lotra.slimmed(net, trained, energy=0.99)` and look at the error; then
+# 2. Replace the weights of the trained network by `kanref.slim.slimmed(net, trained, energy=0.99)`, look at the error; then
 #    train the slim network for fifty steps.
