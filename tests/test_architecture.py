@@ -25,11 +25,11 @@ import kanref
 ROOT = Path(kanref.__file__).parents[1]
 FILES = sorted((ROOT / "kanref").rglob("*.py"))
 LEVELS = (
-    "spec tensors jets arrays tables words optimize kernels bench_peers",
+    "spec tensors jets arrays intervals tables words optimize kernels bench_peers",
     "bases functions weights terms edges nodes narrow power_relu free_knots",
     "network mlp",
     "grids objectives sparsify symbolic lotra slim multilevel pde initialise data",
-    "model plot sklearn interop golden check papers cli io bench job discover solve adapters",
+    "model plot sklearn interop golden check papers cli io bench job discover solve adapt adapters bounds",
 )
 FLOOR = {module: floor for floor, modules in enumerate(LEVELS) for module in modules.split()}
 BESIDE = {1, 2, 3, 4}  # floors whose modules may import each other
