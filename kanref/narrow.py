@@ -2,19 +2,22 @@
 
 Small plain KANs spend their time between layers: in Python, and on tables that are made once forward and once backward.
 For them kernels take blocks of samples through all layers and back. `Narrow.of`, `loss` and `jets` state the rules;
-everything else goes layer by layer, with the same result to rounding.
+everything else goes layer by layer, with the same result to rounding. Weights that are not trained in full are written out
+first, all terms in one call, and the gradient is pulled back likewise: `Written`.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from kanref import bases
-from kanref.arrays import writable
+from kanref.arrays import kernel_order, writable
 from kanref.bases import BSpline
 from kanref.kernels import spline_layer as kernel
-from kanref.weights import Full
+from kanref.kernels import tucker
+from kanref.weights import Fixed, Full, LoTRA, LowRank, Masked, Tucker
 
 MOST_INPUTS = 48  # of all layers together, from which on the layers' own kernels are as fast
 MOST_LOSS_INPUTS = 32  # the same for the squared error: what keeps the tables of a block in the second-level cache
@@ -32,13 +35,14 @@ class Narrow:
     bases: tuple[BSpline, ...]
     branch: int | None
     work: int
+    written: "Written | None"  # None if all weights are trained in full, so that theta itself is what the kernels take
 
     @classmethod
     def of(cls, net):
         """The description of `net`, or None if it is not narrow and plain.
 
-        Plain: every layer is B-splines, all with a SiLU branch or all without, weights full, one degree, one policy
-        other than "error", and no bias, input map or nodes.
+        Plain: every layer is B-splines, all with a SiLU branch or all without, weights of kinds that can be `Written`, one
+        degree, one policy other than "error", and no bias, input map or nodes.
         Narrow: at most `MOST_INPUTS` inputs of all layers together.
         """
         parts = [plain(layer) for layer in net.layers]
@@ -50,13 +54,13 @@ class Narrow:
             or len({base is None for _, base in parts}) > 1
         ):
             return None
-        rows, knots, spacings, start = [], 0, 0, lambda key: net.layout[key][0]
+        rows, knots, spacings, start = [], 0, 0, {name: at for name, _, at in written_terms(net)}
         for l, (layer, basis, (spline, base)) in enumerate(zip(net.layers, splines, parts)):
-            V = -1 if base is None else start(f"{l}.{base}.W")
-            rows.append((layer.inputs, layer.outputs, basis.size, start(f"{l}.{spline}.W"), V, knots, spacings))
+            V = -1 if base is None else start[f"{l}.{base}"]
+            rows.append((layer.inputs, layer.outputs, basis.size, start[f"{l}.{spline}"], V, knots, spacings))
             knots, spacings = knots + basis.knots.size, spacings + layer.inputs
         work = splines[0].window * sum(layer.inputs * layer.outputs for layer in net.layers)
-        return cls(np.array(rows), tuple(splines), None if parts[0][1] is None else 0, work)
+        return cls(np.array(rows), tuple(splines), None if parts[0][1] is None else 0, work, Written.of(net))
 
     # --------------------------------------------------------------------------------------------------- a loss
 
@@ -65,22 +69,28 @@ class Narrow:
         """Whether the squared error goes through at once."""
         return self.layers[:, 0].sum() <= MOST_LOSS_INPUTS
 
+    @cached_property
+    def _knots(self):
+        """{dtype: (knots, spacings, window, policy)} of all inputs of all layers."""
+        found = {}
+        for dtype in (np.float64, np.float32):
+            t, h, window, policy = zip(*(basis.kernel_arguments(dtype) for basis in self.bases))
+            found[np.dtype(dtype)] = np.concatenate([a.ravel() for a in t]), np.concatenate(h), window[0], policy[0]
+        return found
+
     def squared_error(self, theta, x, y):
         """1/(N m) sum (f(x; theta) - y)^2 and its gradient."""
-        arguments = [basis.kernel_arguments(theta.dtype) for basis in self.bases]
-        t, h = (np.concatenate([a[i].ravel() for a in arguments]) for i in (0, 1))
-        N, size = len(x), theta.size
+        full = self.full(theta)
+        N, size = len(x), full.size
         parallel = N * self.work >= PARALLEL_WORK and N > PART
         parts = -(-N // PART) if parallel else 1
         values, theta_bar = np.zeros(parts), np.empty((parts, size), theta.dtype)
         own = (
-            theta,
+            full,
             self.layers,
             x,
             y,
-            t,
-            h,
-            *arguments[0][2:],
+            *self._knots[theta.dtype],
             self.branch,
             theta.dtype.type(1 / y.size),
             values,
@@ -90,7 +100,15 @@ class Narrow:
             kernel.loss_parallel(PART, *own)
         else:
             kernel.loss_part(0, 0, N, *own)
-        return float(values.sum()), theta_bar[0] if parts == 1 else theta_bar.sum(0)
+        return float(values.sum()), self.full_pullback(theta, theta_bar[0] if parts == 1 else theta_bar.sum(0))
+
+    def full(self, theta):
+        """The weights of all terms in full."""
+        return self.written.vector(theta) if self.written else theta
+
+    def full_pullback(self, theta, full_bar):
+        """The adjoint of `full`."""
+        return self.written.pullback(theta, full_bar) if self.written else full_bar
 
     # ------------------------------------------------------------------------------------------------------ jets
 
@@ -128,7 +146,7 @@ class Narrow:
         (first, A), pieces = self._pieces[z.dtype]
         (M, N, _), inputs = z.shape, self.layers[:, 0].sum()
         C, V = np.empty((self.edges, *A.shape[1:3]), z.dtype), np.empty(self.edges, z.dtype)
-        kernel.to_pieces(writable(theta), self.layers, first, A, C, V)
+        kernel.to_pieces(writable(self.full(theta)), self.layers, first, A, C, V)
         jets = np.empty((-(-N // kernel.JETS), inputs, M, kernel.JETS), z.dtype)
         y = np.empty((M, N, self.layers[-1, 1]), z.dtype)
         own = self.layers, C, V, *pieces, writable(np.ascontiguousarray(z)), jets, y
@@ -153,9 +171,9 @@ class Narrow:
         else:
             kernel.jets_pullback_part(0, 0, N, *own)
         C_bar, V_bar = (a[0] if parts == 1 else a.sum(0) for a in (C_bar, V_bar))
-        theta_bar = np.empty_like(theta)
-        kernel.from_pieces(C_bar, V_bar, self.layers, first, A, theta_bar)
-        return theta_bar, z_bar if inputs else None
+        full_bar = np.empty(self.written.size if self.written else theta.size, theta.dtype)
+        kernel.from_pieces(C_bar, V_bar, self.layers, first, A, full_bar)
+        return self.full_pullback(theta, full_bar), z_bar if inputs else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +195,81 @@ class Passage:
         return found
 
 
+@dataclass(frozen=True, eq=False)
+class Written:
+    """How all terms' weights are written out in one vector, full = constants + factor * value; see `kanref.kernels.tucker`."""
+
+    table: np.ndarray
+    constants: dict[np.dtype, np.ndarray]
+    factor: dict[np.dtype, np.ndarray]
+    size: int
+
+    @classmethod
+    def of(cls, net):
+        """The description for a network of `trained` weights; None if all are `Full`, so that there is nothing to write."""
+        terms = written_terms(net)
+        if all(isinstance(term.weights, Full) for _, term, _ in terms):
+            return None
+        table, constants, factor = [], [], []
+        for name, term, at in terms:
+            kind, *affine = trained(term.weights)
+            for found, a in zip((constants, factor), affine):
+                found.append(kernel_order(np.broadcast_to(a, term.weights.shape).astype(np.float64)).ravel())
+            if kind is not None:
+                Q, P, K = kind.shape
+                start = net.layout[f"{name}.{next(iter(kind.arrays))}"][0]  # its arrays follow one another in theta
+                table.append((KINDS[type(kind)], at, start, Q, P, K, *_ranks(kind)))
+        both = lambda parts: {np.dtype(dtype): np.concatenate(parts).astype(dtype) for dtype in (np.float64, np.float32)}
+        constants, factor = both(constants), both(factor)
+        return cls(np.array(table, np.int64).reshape(-1, 9), constants, factor, constants[np.dtype(float)].size)
+
+    def vector(self, theta):
+        """The weights in full, in theta's precision."""
+        full = np.empty(self.size, theta.dtype)
+        tucker.write(writable(theta), self.table, self.constants[theta.dtype], self.factor[theta.dtype], full)
+        return full
+
+    def pullback(self, theta, full_bar):
+        """The adjoint of `vector`."""
+        theta_bar = np.empty_like(theta)
+        tucker.write_pullback(writable(theta), self.table, self.factor[theta.dtype], full_bar, theta_bar)
+        return theta_bar
+
+
+KINDS = {Full: tucker.COPIED, LowRank: tucker.MATRIX, Tucker: tucker.TUCKER}
+
+
+def _ranks(kind):
+    return kind.ranks if isinstance(kind, Tucker) else (kind.rank, 0, 0) if isinstance(kind, LowRank) else (0, 0, 0)
+
+
+def trained(weights):
+    """kind, constant, factor with W = constant + factor * (tensor of `kind`): what is trained, one of `KINDS` or None, beside
+    arrays that broadcast to W's shape; None for other weights."""
+    if type(weights) in KINDS:
+        return weights, 0.0, 1.0
+    if isinstance(weights, Fixed):
+        return None, weights.W, 0.0
+    if isinstance(weights, LoTRA):
+        kind, constant, factor = trained(weights.adapter)
+        return kind, weights.base + weights.scale * constant, weights.scale * factor
+    if isinstance(weights, Masked) and (inner := trained(weights.inner)):
+        kind, constant, factor = inner
+        mask = weights.mask[:, :, None]
+        return kind, constant * mask, factor * mask
+    return None
+
+
+def written_terms(net):
+    """(name, term, start in the full vector) of all terms, in the order of theta."""
+    found, start = [], 0
+    for l, layer in enumerate(net.layers):
+        for name, term in layer.terms.items():
+            found.append((f"{l}.{name}", term, start))
+            start += math.prod(term.weights.shape)
+    return found
+
+
 def plain(layer):
     """Names of a layer's B-spline and SiLU terms (None without the latter) if there is nothing else, or None."""
     splines = [name for name, term in layer.terms.items() if isinstance(getattr(term, "basis", None), BSpline)]
@@ -185,6 +278,6 @@ def plain(layer):
         return None
     if len(splines + base) < len(layer.terms) or layer.terms[splines[0]].basis.outside == "error":
         return None
-    if not all(isinstance(term.weights, Full) for term in layer.terms.values()):
+    if any(trained(term.weights) is None for term in layer.terms.values()):
         return None
     return splines[0], base[0] if base else None

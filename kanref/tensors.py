@@ -62,10 +62,15 @@ def tucker_pullback(core, Us, W_bar):
         U_m_bar  = <W_bar, core x_k U_k for k /= m>, contracted over the two other modes
     """
     U, V, T = Us
-    core_bar = np.einsum("...qpk,qa,pb,kc->...abc", W_bar, U, V, T, optimize=True)
-    U_bar = np.einsum("...qpk,abc,pb,kc->...qa", W_bar, core, V, T, optimize=True)
-    V_bar = np.einsum("...qpk,abc,qa,kc->...pb", W_bar, core, U, T, optimize=True)
-    T_bar = np.einsum("...qpk,abc,qa,pb->...kc", W_bar, core, U, V, optimize=True)
+    (Q, P, K), (a, b, c), lead = W_bar.shape[-3:], core.shape, W_bar.shape[:-3]
+    core_V = np.einsum("abc,pb->pca", core, V)
+    W_bar = np.moveaxis(W_bar, -3, -1).reshape(*lead, P * K, Q)  # no copy of weights in the order of kernels
+    U_bar = W_bar.swapaxes(-2, -1) @ (T @ core_V).reshape(P * K, a)
+    X = (W_bar @ U).reshape(*lead, P, K, a)  # the outputs contracted, and then the inputs
+    Y = (V.T @ X.reshape(*lead, P, K * a)).reshape(*lead, b, K, a)
+    V_bar = X.reshape(*lead, P, K * a) @ np.einsum("kc,abc->kab", T, core).reshape(K * a, b)
+    T_bar = np.moveaxis(Y, -2, -3).reshape(*lead, K, b * a) @ np.einsum("abc->bac", core).reshape(b * a, c)
+    core_bar = np.moveaxis(np.moveaxis(Y, -2, -1) @ T, -2, -3)
     return core_bar, [U_bar, V_bar, T_bar]
 
 
