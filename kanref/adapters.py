@@ -6,7 +6,7 @@ a fingerprint and is refused on every other network, as it would silently comput
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,10 +20,11 @@ from kanref.weights import Fixed, LoTRA, LowRank, Tucker
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """{"layer.term": (scale, {array: values})}, and the fingerprint of the base."""
+    """{"layer.term": (scale, {array: values})}, the fingerprint of the base, and what the adapter is for (JSON types)."""
 
     parts: dict
     base: str
+    about: dict = field(default_factory=dict)
 
     @property
     def size(self):
@@ -91,10 +92,11 @@ def of_arrays(shape, arrays):
 
 
 def save_adapter(path, adapter):
-    """Write an adapter to one safetensors file, whole or not at all: its arrays, scales, and its base's fingerprint."""
+    """Write an adapter to one safetensors file, whole or not at all: its arrays and scales, its base's fingerprint, and what
+    it is for."""
     tensors = {f"{key}.{array}": a for key, (_, own) in adapter.parts.items() for array, a in own.items()}
     scales = {key: scale for key, (scale, _) in adapter.parts.items()}
-    write_tensors(path, "kanref-adapter", {"base": adapter.base, "scales": scales}, tensors)
+    write_tensors(path, "kanref-adapter", {"base": adapter.base, "scales": scales, "about": adapter.about}, tensors)
 
 
 def load_adapter(path):
@@ -102,4 +104,5 @@ def load_adapter(path):
     header, tensors = read_tensors(path, "kanref-adapter", "adapter")
     with damage(path):
         own = lambda key: {name.rsplit(".", 1)[1]: a for name, a in tensors.items() if name.rsplit(".", 1)[0] == key}
-        return Adapter({key: (float(scale), own(key)) for key, scale in header["scales"].items()}, header["base"])
+        parts = {key: (float(scale), own(key)) for key, scale in header["scales"].items()}
+        return Adapter(parts, header["base"], header.get("about", {}))

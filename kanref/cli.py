@@ -1,4 +1,4 @@
-"""The command line: `kanref fit | predict | demo | solve | check | reproduce | bench`.
+"""The command line: `kanref fit | predict | demo | solve | adapt | check | reproduce | bench`.
 
 Exit codes: 0 done; 1 a check failed; 2 the input or the arguments cannot be used (one line on stderr says why); 130
 ended by Ctrl-C, after the best so far was written if there was any. Results go to stdout, remarks and bars to stderr.
@@ -20,6 +20,7 @@ examples:
   kanref fit houses.csv --target price              train, judge, write the folder kanref-out/
   kanref predict kanref-out new.csv > prices.csv    use what was trained
   kanref solve burgers --param nu=0.02              a differential equation, results in kanref-solve/
+  kanref adapt kanref-solve burgers --param nu=0.03 its network for another one, results in kanref-adapt/
   kanref check                                      test the gradients on this machine
 """
 FIT_EXAMPLES = """\
@@ -51,6 +52,17 @@ examples:
   kanref solve list                                 all problems, their equations and parameters
 
 Training goes from coarse to fine grids: L-BFGS at first, then Levenberg-Marquardt on every level. Ctrl-C keeps the best so far.
+"""
+ADAPT_EXAMPLES = """\
+examples:
+  kanref solve heat --param diffusivity=0.1         the base, in kanref-solve/
+  kanref adapt kanref-solve heat --param diffusivity=0.12
+  kanref adapt kanref-solve heat --param diffusivity=0.2 --ranks 6 --out heat-0.2
+  kanref adapt kanref-solve heat --param diffusivity=0.2 --method full --out heat-full
+
+The base is frozen, and an adapter of low tensor rank is trained from coarse to fine grids, as kanref solve trains. Expect it to
+leave some five-hundredth of the error that the unchanged network has. All weights (--method full) come near solving anew, in a
+third of the time, but leave no small adapter. If the solution changes its character, solve anew. Ctrl-C keeps the best so far.
 """
 
 JOB = ("task", "drop", "split", "hidden", "intervals", "degree", "optimizer", "steps", "sparsify")  # as in fit, for demo
@@ -134,6 +146,23 @@ def _parser():
     conditions.add_argument("--soft", const=False, help="conditions in the loss", **hard)
     _writing(solve, "kanref-solve")
     solve.set_defaults(run=_solve)
+
+    about = "carry a solution over to an equation with other parameters"
+    adapt = commands.add_parser("adapt", help=about, epilog=ADAPT_EXAMPLES, formatter_class=raw)
+    adapt.add_argument("model", metavar="MODEL", help="the folder or model file that kanref solve or kanref adapt wrote")
+    adapt.add_argument("problem", metavar="PROBLEM", help="the name of the new problem, as a rule the same")
+    changed = "a parameter that changes; may be given again; the others stay"
+    adapt.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help=changed)
+    how = "lm: an adapter by Levenberg-Marquardt (default); adam: the same by Adam; full: all weights"
+    adapt.add_argument("--method", choices=("lm", "adam", "full"), default="lm", help=how)
+    ranks = "of the adapter: one number, or those along outputs, inputs, basis (default 4)"
+    adapt.add_argument("--ranks", type=_counts, metavar="4 or 4,2,4", help=ranks)
+    adapt.add_argument("--layers", type=_counts, metavar="0,1", help="which are adapted, from 0 (default: all)")
+    adapt.add_argument("--steps", type=int, help="on every grid (default: lm 15, adam 200, full 10)")
+    adapt.add_argument("--rate", type=float, help="of Adam, on the coarsest grid (default 0.03)")
+    adapt.add_argument("--minutes", type=float, help="of training at most")
+    _writing(adapt, "kanref-adapt")
+    adapt.set_defaults(run=_adapt)
 
     check = commands.add_parser("check", help="test the gradients of networks of every kind")
     check.add_argument("--seed", type=int, default=0, help="of the random networks (default 0)")
@@ -293,21 +322,42 @@ def _solve(options):
     if options.problem == "list":
         print(f"problems, their equations and parameters:\n{solve.overview()}")
         return 0
-    say = _printer(options)
     problem = solve.make(options.problem, solve.parameters_of(options.param))
     asked = ("widths", "intervals", "degree", "levels", "steps", "hard")
     choices = {name: getattr(options, name) for name in asked}
-    say(solve.heading(problem, solve.plan_of(problem, **choices)) + "\n")
+    heading = solve.heading(problem, solve.plan_of(problem, **choices))
+    return _solution(options, heading, lambda **how: solve.solve(problem, **how, **choices))
+
+
+def _adapt(options):
+    from kanref import adapt, solve
+
+    base = Path(options.model)
+    if (base if base.is_dir() else base.parent).resolve() == Path(options.out).resolve():
+        raise ValueError(f"{options.out} holds the base, which the adapter needs; choose another folder with --out")
+    solved, *network = solve.load(base)
+    kept = solved.parameters if solved.name == options.problem else {}
+    problem = solve.make(options.problem, kept | solve.parameters_of(options.param))
+    ranks = options.ranks[0] if options.ranks and len(options.ranks) == 1 else options.ranks
+    asked = ("method", "layers", "steps", "rate")
+    task = adapt.prepare((solved, *network), problem, ranks=ranks, **{name: getattr(options, name) for name in asked})
+    return _solution(options, task.heading(), task.run)
+
+
+def _solution(options, heading, run):
+    """Tell what is done, do it, tell what came out and write it; returns the exit code."""
+    say = _printer(options)
+    say(heading + "\n")
     with _results_folder(options) as folder:
         progress = not options.quiet and sys.stderr.isatty()
-        solved = solve.solve(problem, minutes=options.minutes, seed=options.seed, progress=progress, **choices)
-        if solved.interrupted:
+        found = run(minutes=options.minutes, seed=options.seed, progress=progress)
+        if found.interrupted:
             print("\nkanref: interrupted; what follows is the best so far", file=sys.stderr)
-        say(solved.table() + "\n\n" + solved.verdict())
-        written = solved.write(folder)
+        say(found.table() + "\n\n" + found.verdict())
+        written = found.write(folder)
         say(f"\nwritten to {folder}")
         say(aligned([(f"  {path.name}", what) for path, what in written.items()], 2))
-    return 130 if solved.interrupted else 0
+    return 130 if found.interrupted else 0
 
 
 def _check(options):

@@ -9,17 +9,22 @@ checked. With r_out, r_in, r_basis small, r_out r_in r_basis + Q r_out + P r_in 
     merge(net, theta)               the adapters added to the weights: an ordinary network, as quick as before; `unmerge`
     rates(net, rate)                a learning rate for every component, as the theory below has it
 
-Learning rates. One step of one factor alone changes the output of a layer by (sizes for inputs of size 1, in n = P, d = K)
+Learning rates. One step of one factor alone changes the output of a layer by (sizes for inputs of size 1; P inputs, Q outputs, K
+functions; factors as in `adapt`, U_out N(0, 1/r_out), which is where training brings it if outputs change by about 1)
 
-    sign (Adam) step:     core  r_out r_in r_basis,   U_out  r_out,   U_in  P,     U_basis  sqrt(K) local, K global basis
-    gradient step, loss summed over outputs:   core  Q,   U_out  1,   U_in  P Q,   U_basis  Q local, Q K global basis
+                                              core               U_out    U_in            U_basis, local; global basis
+    sign (Adam) step, few samples             r_in r_basis       r_out    P sqrt(r_in)    sqrt(K r_basis); K sqrt(r_basis)
+    gradient step, loss summed over outputs   Q r_in r_basis     r_out    P Q             Q; Q K
 
 times its rate, so that equal rates move one factor much more than the others. All contribute alike with
 
-    Adam:               core 1,      U_out 1,   U_in c/P,        U_basis c/sqrt(K) (local), c/K (global)
-    gradient descent:   core 1/Q,    U_out 1,   U_in 1/(P Q),    U_basis 1/Q (local),       1/(Q K) (global)
+    Adam                                      1/(r_in r_basis)   1/r_out  c/(P sqrt r_in) c/sqrt(K r_basis); c/(K sqrt r_basis)
+    gradient descent                          1/(Q r_in r_basis) 1/r_out  c/(P Q)         c/Q; c/(Q K)
 
-times one base rate, which then keeps its best value as P and K grow; c = RATIO (LoRA+, arXiv 2402.12354, finds about 16).
+times one base rate, about the change of outputs by one step, which then keeps its best value within a factor of about 2 as P,
+Q, K and the ranks grow: `kanref reproduce rates` measures the sizes and the best rates. There is one free number, c = RATIO,
+how much sooner the inner factors move than U_out. LoRA+ (arXiv 2402.12354) has the rule for matrices, and tunes c at one
+width. With many samples the sizes grow more slowly with K than with few: these are the safe rates.
 """
 
 from dataclasses import replace
@@ -217,15 +222,19 @@ def rates(net, rate, method="adam", ratio=RATIO):
     for l, layer in enumerate(net.layers):
         for name, term in layer.terms.items():
             weights = unmasked(getattr(term, "weights", None))
-            if isinstance(getattr(weights, "adapter", weights), Tucker):
-                for factor, share in factor_shares(weights.shape, isinstance(term.basis, BSpline), method, ratio).items():
-                    shares[f"{l}.{name}.{factor}"] = rate * share
+            kind = getattr(weights, "adapter", weights)
+            if isinstance(kind, Tucker):
+                own = factor_shares(kind.shape, kind.ranks, isinstance(term.basis, BSpline), method, ratio)
+                shares |= {f"{l}.{name}.{factor}": rate * share for factor, share in own.items()}
     return net.spread(shares, default=rate)
 
 
-def factor_shares(shape, local, method="adam", ratio=RATIO):
-    """{factor: share of the base rate} for weights of a shape (Q, P, K); local: splines, not a global basis."""
-    Q, P, K = shape
+def factor_shares(shape, ranks, local, method="adam", ratio=RATIO):
+    """{factor: share of the base rate} for weights of a shape (Q, P, K) and ranks (out, in, basis); local: splines, not a global
+    basis."""
+    (Q, P, K), (r_out, r_in, r_basis) = shape, ranks
     if method == "adam":
-        return {"core": 1.0, "U_out": 1.0, "U_in": ratio / P, "U_basis": ratio / (K**0.5 if local else K)}
-    return {"core": 1 / Q, "U_out": 1.0, "U_in": 1 / (P * Q), "U_basis": 1 / Q if local else 1 / (Q * K)}
+        core, U_in, U_basis = 1 / (r_in * r_basis), 1 / (P * r_in**0.5), 1 / ((K**0.5 if local else K) * r_basis**0.5)
+    else:
+        core, U_in, U_basis = 1 / (Q * r_in * r_basis), 1 / (P * Q), 1 / (Q if local else Q * K)
+    return {"core": core, "U_out": 1 / r_out, "U_in": ratio * U_in, "U_basis": ratio * U_basis}

@@ -1,57 +1,179 @@
 """Slim KANs (Gao, Ng and Tan, arXiv 2502.06153; reconstruction): Tucker weights in the place of full ones, all trained.
 
-    W = core x_1 U_out x_2 U_in x_3 U_basis
+    W = core x_1 U_out x_2 U_in x_3 U_basis,   r_out r_in r_basis + Q r_out + P r_in + K r_basis numbers instead of Q P K
 
-    slim(net, ranks)                Tucker weights from scratch
-    slimmed(net, theta, ranks)      those nearest to trained weights, by HOSVD
+    slim(net, ranks)                   Tucker weights from scratch
+    slimmed(net, theta, ranks)         those of the truncated HOSVD of trained weights; any optimiser trains them on
+    choices(net, theta, loss, ranks)   a table of error against parameters, from which to choose
+
+ranks, in all three: a number (cut to the sizes) or (r_out, r_in, r_basis), or {layer: either} for some layers.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from kanref.bases import BSpline
 from kanref.grids.rebase import change_terms, chosen_layers
-from kanref.initialise import mean_square
+from kanref.network import KAN
 from kanref.tensors import chosen_ranks
 from kanref.terms import Linear
 from kanref.weights import Tucker
+from kanref.words import aligned
+
+BENT = 0.03  # share of curved functions at the start: up to 0.1 all trains alike, from 0.3 on to larger errors
 
 
-def slim(net, ranks, *, layers=None, terms=("spline",), seed=0):
+# --------------------------------------------------------------------------------------------------------- from scratch
+
+
+def slim(net, ranks, *, variance=1 / 3, layers=None, terms=("spline",), seed=0):
     """Tucker weights in the place of full ones, and theta from scratch: net, theta.
 
-    Variance rule (reconstruction): U_in N(0, 1/P), U_basis N(0, 1) (local) or N(0, 1/K) (global), U_out N(0, 1/r_out), core
-    N(0, 1/(m r_in r_basis)) with m the mean over x of sum_i b_i(x)^2 (0.479 for cubic splines) or 1/K of it, so that the
-    outputs of a layer have variance 1.
+    Variance rule: for independent inputs, uniform on the domain, the outputs of a layer have on average this variance. 1/3 is
+    that of such inputs on [-1, 1], so that hidden values stay on the knots.
+
+        U_basis   Legendre polynomials P_1, P_2, ... of mean square 1 on the domain, as nearly as splines have them; of a
+                  global basis, its functions 1, 2, ... themselves
+        U_in      orthonormal columns: the sums of these functions over inputs have variance 1, and are uncorrelated
+        U_out     orthogonal columns of squared norm Q/r_out
+        core      normal, all but the first function times `BENT`, and |core|^2 = r_out variance
+
+    On functions of two variables, equal steps from a normal U_basis of the same variance end at errors two to three times
+    larger, and from four normal parts with variance 1 at about ten times larger ones: hidden values far outside of the knots.
+    Raises ValueError or TypeError for ranks that do not fit, and if no layer has such terms, or one that is not linear.
     """
+    if not 0 < variance < np.inf:
+        raise ValueError(f"variance must be positive and finite, but it is {variance}")
     rng = np.random.default_rng(seed)
-    chosen = chosen_layers(net, layers)
 
-    def change(l, name, term, own):
-        if l not in chosen or name not in terms:
-            return term, own
+    def tucker(term, own, ranks):
         kind = Tucker(term.weights.shape, chosen_ranks(np.empty(term.weights.shape), ranks))
-        (_, P, K), (r_out, r_in, r_basis) = kind.shape, kind.ranks
-        local = isinstance(term.basis, BSpline)
-        basis_variance = 1.0 if local else 1 / K
-        spread = mean_square(term.basis, P) * basis_variance
-        variances = {"core": 1 / (spread * r_in * r_basis), "U_out": 1 / r_out, "U_in": 1 / P, "U_basis": basis_variance}
-        return Linear(term.basis, kind), {array: rng.normal(0, v**0.5, kind.arrays[array]) for array, v in variances.items()}
+        return kind, start(kind, term.basis, variance, rng)
 
-    return change_terms(net, net.init(rng), change)
+    return _changed(net, net.init(rng), tucker, ranks, layers, terms)
+
+
+def start(kind, basis, variance, rng):
+    """The arrays of Tucker weights by the variance rule of `slim`."""
+    (Q, P, _), (r_out, r_in, r_basis) = kind.shape, kind.ranks
+    orthonormal = lambda size, rank: np.linalg.qr(rng.normal(size=(size, rank)))[0]
+    core = rng.normal(size=kind.ranks) * np.where(np.arange(r_basis) > 0, BENT, 1)
+    return {
+        "core": core * (r_out * variance) ** 0.5 / np.linalg.norm(core),
+        "U_out": orthonormal(Q, r_out) * (Q / r_out) ** 0.5,
+        "U_in": orthonormal(P, r_in),
+        "U_basis": smooth(basis, P)[:, :r_basis],
+    }
+
+
+def smooth(basis, inputs):
+    """U (K, K): the columns are smooth functions of mean square 1 on the domain (or [-1, 1]), the constant last; see `slim`."""
+    local = isinstance(basis, BSpline)
+    s, ends = ((np.arange(200) + 0.5) / 100 - 1)[:, None], np.array([[-1.0, 1.0]] * inputs)
+    low, high = (basis.domain if local else ends).T
+    first, values = basis.derivatives((low + high) / 2 + s * (high - low) / 2, 0)
+    B = np.zeros((*first.shape, basis.size))
+    np.put_along_axis(B, first[..., None] + np.arange(basis.window), values[0], -1)
+    degrees = np.roll(np.arange(basis.size), -1)
+    polynomials = np.polynomial.legendre.legvander(s[:, 0], basis.size - 1)
+    U = (np.linalg.lstsq(B.mean(1), polynomials, rcond=None)[0] if local else np.eye(basis.size))[:, degrees]
+    return U / np.sqrt(np.square(B @ U).mean((0, 1)))
+
+
+# ------------------------------------------------------------------------------------------------- from trained weights
 
 
 def slimmed(net, theta, ranks=None, *, tolerance=None, energy=None, layers=None, terms=("spline",)):
-    """Tucker weights nearest to the trained ones, by truncated HOSVD: net, theta.
+    """Tucker weights in the place of the trained ones, by truncated HOSVD: net, theta.
 
-    ranks, tolerance, energy: see `tensors.chosen_ranks`; masks are written out, as zeros are no obstacle to a low rank.
+    ranks, tolerance, energy: exactly one of them, see `tensors.chosen_ranks`; the latter two choose for every layer. Masks are
+    written out, as zeros are no obstacle to a low rank.
+
+    Nearest in norm is not nearest in function: weights keep what they began with where training did not need a change, and
+    a cut takes from both alike. Expect a large error before, and a small one after some more steps.
     """
-    chosen = chosen_layers(net, layers)
 
-    def change(l, name, term, own):
-        if l not in chosen or name not in terms:
-            return term, own
+    def tucker(term, own, ranks):
         W = term.weights.tensor(own)
         kind = Tucker(W.shape, chosen_ranks(W, ranks, tolerance, energy))
-        return Linear(term.basis, kind), kind.start(W)
+        return kind, kind.start(W)
 
-    return change_terms(net, theta, change)
+    return _changed(net, theta, tucker, ranks, layers, terms)
+
+
+def _changed(net, theta, tucker, ranks, layers, terms):
+    """The network with tucker(term, arrays, ranks) -> (weights, arrays) applied to the terms of those names."""
+    if isinstance(ranks, dict) and layers is not None:
+        raise ValueError("ranks that name layers leave no choice of layers; leave one of the two away")
+    chosen, count = chosen_layers(net, list(ranks) if isinstance(ranks, dict) else layers), 0
+
+    def change(l, name, term, own):
+        nonlocal count
+        if l not in chosen or name not in terms:
+            return term, own
+        if not isinstance(term, Linear):
+            raise TypeError(f"layer {l} has a term {name!r} of type {type(term).__name__}; only linear terms have a tensor")
+        count += 1
+        weights, own = tucker(term, own, ranks[l] if isinstance(ranks, dict) else ranks)
+        return Linear(term.basis, weights), own
+
+    changed = change_terms(net, theta, change)
+    if not count:
+        raise ValueError(f"no layer has terms named {', '.join(terms)}; the network is\n{net!r}")
+    return changed
+
+
+# ---------------------------------------------------------------------------------------------------------- which ranks
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A Slim network: its ranks, its errors before and after training it on (None without), and itself."""
+
+    ranks: object
+    before: float
+    after: float | None
+    net: KAN = field(repr=False)
+    theta: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """Error against parameters: a full network, and Slim ones of several ranks. Printed, it is a table."""
+
+    size: int
+    error: float
+    rows: tuple[Choice, ...]
+
+    def __repr__(self):
+        trained = any(row.after is not None for row in self.rows)
+        head = ["ranks", "parameters", "times fewer", "error", *["trained on"] * trained]
+        lines = [head, ["full", self.size, "", f"{self.error:.2e}", *[""] * trained]]
+        for row in self.rows:
+            errors = [f"{error:.2e}" for error in (row.before, row.after) if error is not None]
+            lines.append([row.ranks, row.net.size, f"{self.size / row.net.size:.1f}", *errors])
+        return aligned(lines)
+
+
+def choices(net, theta, loss, ranks=(1, 2, 3, 4, 6, 8), *, minimise: Callable | None = None, measure: Callable | None = None):
+    """Slim networks from trained weights for several ranks, beside the full one: `Choices`.
+
+    loss: net -> objective. ranks: a list of what `slimmed` takes. minimise: (objective, theta) -> `Result`, as
+    functools.partial(lbfgs, steps=100); None does not train on. measure: (net, theta) -> error, on data that were not trained
+    on, best; by default the loss itself.
+
+        table = choices(net, theta, lambda net: mse(net, x, y), minimise=partial(lbfgs, steps=100))
+        print(table); net, theta = table.rows[3].net, table.rows[3].theta
+    """
+    measure = measure or (lambda net, theta: loss(net).value(theta))
+    rows = []
+    for wanted in ranks:
+        small, few = slimmed(net, theta, wanted)
+        before, after = float(measure(small, few)), None
+        if minimise is not None:
+            few = minimise(loss(small), few).theta
+            after = float(measure(small, few))
+        rows.append(Choice(wanted, before, after, small, few))
+    return Choices(net.size, float(measure(net, theta)), tuple(rows))

@@ -28,6 +28,7 @@ from kanref.pde import PROBLEMS
 from kanref.pde.problem import Problem
 from kanref.words import aligned
 
+MODEL = "model.safetensors"
 LOOKS = 0.1  # share of the time that looking at the error may take
 UNSOLVED = 0.05  # relative L2 error beyond which a solution is called none
 
@@ -167,7 +168,7 @@ class Solved:
         {path: what it is}."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        model, picture = folder / "model.safetensors", folder / "fields.png"
+        model, picture = folder / MODEL, folder / "fields.png"
         extra = {"problem": self.problem.name, "parameters": self.problem.parameters, "hard": self.hard}
         io.save_network(model, self.net, self.theta, extra)
         written = {model: "the network, for kanref.solve.load"}
@@ -228,30 +229,41 @@ def solve(problem, *, minutes=None, seed=0, progress=False, **choices):
     progress: show bars. Ctrl-C ends training with the best so far; before the first step it raises KeyboardInterrupt.
     """
     began, seed = perf_counter(), integer(seed, "seed", 0)
-    if minutes is not None and not minutes > 0:
-        raise ValueError(f"minutes must be above 0, but it is {minutes}")
     plan = plan_of(problem, **choices)
     net = network(problem, plan)
+    loss = loss_of(problem, plan, seed)
+    squares = least_squares(plan.steps[1])
+    stages = [partial(optimize.lbfgs, steps=plan.steps[0]), Stage(squares, refine=0), *[squares] * (plan.levels - 1)]
+    totals = (sum(plan.steps), *[plan.steps[1]] * (plan.levels - 1))
+    watch = Watch(problem, plan.hard, plan.intervals, totals, minutes, progress)
+    return train(watch, net, net.init(seed), loss, stages, began)
+
+
+def loss_of(problem, plan, seed):
+    """net -> the loss of a problem at the points of a plan; ValueError if a part that is needed has none."""
     places = problem.points(plan.points, plan.kind, seed)
     needed = [part.name for part in problem.parts if not (plan.hard and part.name in problem.soft)]
     if missing := [name for name in needed if name not in places]:
         raise ValueError(f"points must say how many there are for {', '.join(missing)} too, which {problem.name} needs")
-    loss = lambda net: problem.objective(net, places, plan.hard)
-    squares = least_squares(plan.steps[1])
-    stages = [partial(optimize.lbfgs, steps=plan.steps[0]), Stage(squares, refine=0), *[squares] * (plan.levels - 1)]
-    with _Watch(problem, plan, None if minutes is None else 60 * minutes, progress) as watch:
-        done = nested(net, net.init(seed), loss, stages, safeguard=False, callback=watch)
+    return lambda net: problem.objective(net, places, plan.hard)
+
+
+def train(watch, net, theta, loss, stages, began):
+    """Nested iteration under a `Watch`, from which the problem comes, as `Solved`; began: `perf_counter` at the start."""
+    problem, hard = watch.problem, watch.hard
+    with watch:
+        done = nested(net, theta, loss, stages, safeguard=False, callback=watch)
     if not done.levels:
         raise KeyboardInterrupt  # before the first step there is nothing to keep
     reached = []
     for k, net in enumerate(dict.fromkeys(level.net for level in done.levels)):
         parts = [level for level in done.levels if level.net is net]
         last, count = parts[-1], sum(part.result.steps for part in parts)
-        errors = problem.errors(net, last.theta, hard=plan.hard)
+        errors = problem.errors(watch.whole(net), last.theta, hard=hard)
         seconds = sum(part.seconds for part in parts) - watch.looked[net]
-        reached.append(Reached(plan.intervals * 2**k, net, last.theta, last.result.value, count, seconds, *errors))
+        reached.append(Reached(watch.intervals * 2**k, net, last.theta, last.result.value, count, seconds, *errors))
     ends = {"interrupted": done.reason is optimize.Stop.INTERRUPTED, "late": done.reason is optimize.Stop.CALLBACK}
-    return Solved(problem, done.net, done.theta, plan.hard, tuple(reached), watch.curves(), perf_counter() - began, **ends)
+    return Solved(problem, done.net, done.theta, hard, tuple(reached), watch.curves(), perf_counter() - began, **ends)
 
 
 def network(problem, plan):
@@ -269,16 +281,24 @@ def network(problem, plan):
     return kan(list(plan.widths), inputs=MinMax(*np.array(problem.domain).T), **options)
 
 
-class _Watch:
-    """The callback of training: a bar for each level, the curves, the time allowed."""
+class Watch:
+    """The callback of training: a bar for each level, the curves, the time allowed.
 
-    def __init__(self, problem, plan, allowed, progress):
-        self.problem, self.plan, self.allowed, self.progress = problem, plan, allowed, progress
+    intervals: of the coarsest level; totals: steps on every level; minutes: allowed, None for all;
+    whole: net -> the network that stands for the solution, if what is trained is only a part of it.
+    """
+
+    def __init__(self, problem, hard, intervals, totals, minutes, progress, whole=lambda net: net):
+        if minutes is not None and not minutes > 0:
+            raise ValueError(f"minutes must be above 0, but it is {minutes}")
+        self.problem, self.hard, self.intervals, self.totals, self.whole = problem, hard, intervals, totals, whole
+        self.allowed, self.progress = None if minutes is None else 60 * minutes, progress
         self.x = problem.mesh(41)
         self.exact = problem.reference(self.x)
-        self.began, self.looking, self.looked, self.rows, self.bar = perf_counter(), 0.0, {}, {}, None
+        self.looking, self.looked, self.rows, self.bar = 0.0, {}, {}, None
 
     def __enter__(self):
+        self.began = perf_counter()
         return self
 
     def __exit__(self, *error):
@@ -309,10 +329,10 @@ class _Watch:
         if self.progress:
             from tqdm import tqdm
 
-            level, (first, each) = len(self.rows) - 1, self.plan.steps
+            level = len(self.rows) - 1
             form = "{desc}  {bar:14} {n_fmt:>4}/{total_fmt} steps  {elapsed}{postfix}"
-            look = {"desc": f"{self._intervals(level):>4} intervals", "bar_format": form, "dynamic_ncols": True}
-            self.bar = tqdm(total=each + (level == 0) * first, **look)
+            look = {"desc": f"{self.intervals * 2**level:>4} intervals", "bar_format": form, "dynamic_ncols": True}
+            self.bar = tqdm(total=self.totals[level], **look)
 
     def _show(self, state, error):
         shown = {"loss": f"{state.value:.2e}", "error": f"{error:.2e}"}
@@ -320,21 +340,20 @@ class _Watch:
             self.bar.set_postfix(shown, refresh=False)
         self.bar.update(state.step > 0)
 
-    def _intervals(self, level):
-        return self.plan.intervals * 2**level
-
     def curves(self):
         """For `plot.fields`."""
-        label = lambda k, net: f"{self._intervals(k)} intervals, {net.size} parameters"
+        label = lambda k, net: f"{self.intervals * 2**k} intervals, {net.size} parameters"
         return tuple((label(k, net), *np.array(rows).T) for k, (net, rows) in enumerate(self.rows.items()) if rows)
 
     def _error(self, net, theta):
-        u = self.problem.function(net, self.plan.hard)(theta, self.x)[:, 0]
+        u = self.problem.function(self.whole(net), self.hard)(theta, self.x)[:, 0]
         return float(np.linalg.norm(u - self.exact) / np.linalg.norm(self.exact))
 
 
 def load(path):
-    """The problem, the network, its theta, and whether conditions are built in, from a file that `Solved.write` wrote."""
+    """The problem, the network, its theta, and whether conditions are built in, from a file that `Solved.write` wrote, or
+    the folder it stands in."""
+    path = Path(path) / MODEL if Path(path).is_dir() else path
     net, theta, extra = io.load_network(path)
     if not {"problem", "parameters", "hard"} <= extra.keys() or extra["problem"] not in PROBLEMS:
         own = f"the problem {extra['problem']} of your own" if "problem" in extra else "no problem"

@@ -292,6 +292,83 @@ def test_solve_lists_the_problems():
     assert unknown.code == 2 and "there is no problem 'waves'" in unknown.err and "helmholtz" in unknown.err
 
 
+# ----------------------------------------------------------------------------------------------------------- adapt
+
+
+NEW = ("--param", "diffusivity=0.06")
+
+
+@pytest.fixture(scope="module")
+def solved(tmp_path_factory):
+    """The folder of a solved problem."""
+    folder = tmp_path_factory.mktemp("solved") / "base"
+    assert run("solve", "heat", "--param", "diffusivity=0.05", *SMALL, "--out", folder, "--quiet").code == 0
+    return folder
+
+
+def test_adapt_tells_the_errors_and_writes_three_files(solved, tmp_path):
+    done = run("adapt", solved, "heat", *NEW, "--steps", "4", "--out", tmp_path / "out")
+    assert done.code == 0 and done.err == ""
+    for part in (
+        "base        heat with diffusivity = 0.05: relative L2 error",
+        "parameters  diffusivity = 0.06",
+        "trained     adapters of ranks (3, 2, 4); (1, 3, 4) on layers 0, 1: ",
+        "4 of Levenberg-Marquardt on every grid: 3, 6 intervals",
+        "intervals  parameters  steps",
+        "adapter.safetensors  the adapter alone, ",
+    ):
+        assert part in done.out
+    before, after = map(float, re.search(r"relative L2 error (\S+) before, (\S+) after", done.out).groups())
+    assert after < before
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"adapter.safetensors", "model.safetensors", "fields.png"}
+    again = ("--param", "diffusivity=0.07", "--method", "full", "--steps", "2", "--out", tmp_path / "again")
+    assert run("adapt", tmp_path / "out" / "model.safetensors", "heat", *again, "--quiet").out == ""
+    assert {path.name for path in (tmp_path / "again").iterdir()} == {"model.safetensors", "fields.png"}
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["heat"], "the base solves heat with diffusivity = 0.05 already; give a parameter"),
+        (["heat", "--param", "nu=0.05"], "heat has no parameter 'nu'; it has diffusivity"),
+        (["heat", "--param", "nu"], "a parameter must be given as name=value, but it is 'nu'"),
+        (["waves"], "there is no problem 'waves'; there are"),
+        (["poisson"], "the base cannot be adapted, as heat has 2 inputs from x, t"),
+        (["heat", *NEW, "--ranks", "0"], "every one of ranks must be at least 1, but it is 0"),
+        (["heat", *NEW, "--ranks", "4,2"], r"ranks must be one number or three, \(r_out, r_in, r_basis\), but they are \(4, 2\)"),
+        (["heat", *NEW, "--ranks", "4", "--method", "full"], 'ranks bound adapters, but method "full" has none'),
+        (["heat", *NEW, "--rate", "0.1"], 'rate is for method "adam"'),
+        (["heat", *NEW, "--layers", "5"], "an entry of layers must be from 0 to 1, but it is 5"),
+        (["heat", *NEW, "--steps", "0"], "steps must be at least 1, but it is 0"),
+        (["heat", *NEW, "--minutes", "-1"], "minutes must be above 0, but it is -1"),
+        (["heat", *NEW, "--seed", "-1"], "seed must be at least 0, but it is -1"),
+    ],
+)
+def test_what_adapt_refuses(solved, tmp_path, arguments, message):
+    done = run("adapt", solved, *arguments, "--out", tmp_path / "out", "--quiet")
+    assert done.code == 2 and done.err.startswith("kanref: error: ") and re.search(message, done.err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_adapt_keeps_the_parameters_that_are_not_given(tmp_path):
+    small = ("--widths", "3,2,1", "--intervals", "3", "--degree", "3", "--levels", "1", "--steps", "3,1", "--quiet")
+    run("solve", "reaction_diffusion", "--param", "diffusion=0.05", *small, "--out", tmp_path / "base")
+    new = ("--param", "reaction=4", "--steps", "1", "--out", tmp_path / "out")
+    done = run("adapt", tmp_path / "base", "reaction_diffusion", *new)
+    assert done.code == 0 and "parameters  diffusion = 0.05, reaction = 4\n" in done.out
+
+
+def test_adapt_leaves_its_base_alone(solved, tmp_path):
+    before = {path.name: path.read_bytes() for path in solved.iterdir()}
+    done = run("adapt", solved / "model.safetensors", "heat", "--out", solved, "--overwrite")
+    assert done.code == 2 and "holds the base, which the adapter needs; choose another folder with --out" in done.err
+    assert {path.name: path.read_bytes() for path in solved.iterdir()} == before
+    none = run("adapt", tmp_path / "none", "heat", "--out", tmp_path / "out")
+    assert none.code == 2 and "there is no model file" in none.err
+    picture = run("adapt", solved / "fields.png", "heat", "--out", tmp_path / "out")
+    assert picture.code == 2 and "is damaged or no safetensors file" in picture.err
+
+
 # -------------------------------------------------------------------------------------------------------- refusals
 
 REFUSED = [

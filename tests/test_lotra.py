@@ -1,5 +1,7 @@
 """Low tensor-rank adaptation: the start, what is frozen, gradients, merging, adapters by themselves, rates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -11,6 +13,7 @@ from kanref.functions import LIBRARY
 from kanref.io import FileError, save_network
 from kanref.network import KAN, Layer, kan, spline_layer
 from kanref.nodes import Nodes
+from kanref.pde import PROBLEMS
 from kanref.sparsify import masked
 from kanref.terms import Linear
 from kanref.weights import Fixed, LoTRA, LowRank, Tucker
@@ -25,6 +28,13 @@ def pruned():
     return masked(net, theta, [[0, 1, 2], [0, 2, 3], [0, 1]])[:2]
 
 
+def solved():
+    """As `kanref.solve` makes them: inputs mapped, hidden values through a tanh, coarse splines refined."""
+    options = {"intervals": 2, "degree": 4, "outside": "linear", "base": None, "normalise": "tanh"}
+    net = kan([3, 4, 2], inputs=bases.MinMax([-1.2, -1.2, 0.0], [1.2, 1.2, 1.2]), **options)
+    return grids.refine(net, net.init(6))
+
+
 NETS = {
     "plain": lambda: (net := kan([3, 4, 2], intervals=3), net.init(1)),
     "bias": lambda: (net := kan([3, 4, 2], intervals=3, bias=True), net.init(2) + 0.1),
@@ -35,6 +45,7 @@ NETS = {
     "scaled": lambda: (net := kan([3, 4, 2], intervals=3, scaled=True), net.init(4)),
     "pruned": pruned,
     "refined": lambda: grids.refine(*NETS["plain"]()),
+    "solved": solved,
     "adapted before": lambda: lotra.merge(*lotra.adapt(*NETS["bias"](), 2, start="core")),
 }
 NETS = {name: (lambda build=build: tuple(build())[-2:]) for name, build in NETS.items()}
@@ -162,6 +173,24 @@ def test_refined_adapters_keep_the_function(name, kind):
     assert isinstance(lotra.unmasked(fine.layers[0].terms["spline"].weights), LoTRA)
 
 
+@pytest.mark.parametrize("name", ["heat", "allen_cahn", "poisson_jump"])
+def test_adapters_under_trial_functions(name):
+    """A differential equation with conditions built in: nothing changes at the start, gradients and Jacobians are right."""
+    problem = PROBLEMS[name]()
+    net = kan([problem.inputs or 2, 3, 1], intervals=2, degree=4, outside="linear", base=None, normalise="tanh")
+    net, theta = grids.refine(net, net.init(0))
+    new, vector = lotra.adapt(net, theta, 2)
+    x = problem.points({"equation": 6}, "random")["equation"]
+    assert_allclose(problem.residual(new, vector, x, True), problem.residual(net, theta, x, True), rtol=0, atol=1e-10)
+    vector = vector + np.random.default_rng(1).normal(0, 0.1, vector.size)
+    loss = problem.objective(new, {"equation": x}, hard=True)
+    r, J = loss.residuals(vector)
+    value, gradient = loss(vector)
+    assert_allclose(2 * J.T @ r, gradient, rtol=0, atol=1e-11 * np.abs(gradient).max())
+    assert_allclose(r @ r, value, rtol=1e-12)
+    check.check_objective(loss, vector, np.random.default_rng(2))
+
+
 def test_the_gradient_start_steps_along_the_truncated_gradient():
     """From core = 0 a step of -eta on the core moves W by -eta times the HOSVD-truncated gradient."""
     net, theta, new, vector = adapted("plain", "gradient", ranks=(2, 2, 3))
@@ -180,9 +209,11 @@ def test_the_gradient_start_steps_along_the_truncated_gradient():
 def test_adapters_come_off_and_on(name, tmp_path):
     net, theta, new, vector = adapted(name, scale=0.5)
     vector = vector + np.random.default_rng(9).normal(0, 0.3, vector.size)
-    adapter = adapters.detach(new, vector)
+    adapter = replace(adapters.detach(new, vector), about={"task": "a test", "n": 1})
     adapters.save_adapter(tmp_path / "a.safetensors", adapter)
-    again, theta_again = adapters.attach(net, theta, adapters.load_adapter(tmp_path / "a.safetensors"))
+    kept = adapters.load_adapter(tmp_path / "a.safetensors")
+    assert (kept.about, kept.base) == (adapter.about, adapter.base)
+    again, theta_again = adapters.attach(net, theta, kept)
     assert np.array_equal(theta_again, vector)
     assert np.array_equal(again(theta_again, X), new(vector, X))
     assert adapter.size == vector.size
@@ -229,34 +260,36 @@ def test_several_adapters_on_one_base():
 
 @pytest.mark.parametrize("factor", ["core", "U_out", "U_in", "U_basis"])
 @pytest.mark.parametrize(
-    ("axis", "sizes"), [(0, (32, 128, 512)), (1, (32, 128, 512)), (2, (8, 24, 64))], ids=["out", "in", "basis"]
+    ("axis", "sizes"),
+    [(0, (32, 128, 512)), (1, (32, 128, 512)), (2, (8, 24, 64)), (3, (2, 4, 8)), (4, (2, 4, 8)), (5, (2, 4, 8))],
+    ids=["out", "in", "basis", "r_out", "r_in", "r_basis"],
 )
 def test_shares_undo_the_measured_growth_of_a_sign_step(factor, axis, sizes):
     """The change of a layer's outputs by one sign step of one factor, times its share of the rate, does not grow.
 
-    Measured as in the reconstruction: four samples, ranks 2, medians over seeds; the exponent of the size is within
-    1/4 of 0.
+    Measured as in the reconstruction: four samples, medians over seeds; the exponent of a size of the layer is within 1/4 of
+    0, that of a rank, of which there are few, within 2/5.
     """
     changes = []
     for size in sizes:
-        shape = [32, 32, 16]
-        shape[axis] = size
-        share = lotra.factor_shares(tuple(shape), True)[factor]
-        changes.append(share * np.median([sign_step(tuple(shape), factor, seed) for seed in range(8)]))
+        numbers = [32, 32, 16, 2, 2, 2]
+        numbers[axis] = size
+        shape, ranks = tuple(numbers[:3]), tuple(numbers[3:])
+        share = lotra.factor_shares(shape, ranks, True)[factor]
+        changes.append(share * np.median([sign_step(shape, ranks, factor, seed) for seed in range(16)]))
     exponent = np.polyfit(np.log(sizes), np.log(changes), 1)[0]
-    assert abs(exponent) < 0.25
+    assert abs(exponent) < (0.25 if axis < 3 else 0.4)
 
 
-def sign_step(shape, factor, seed):
+def sign_step(shape, ranks, factor, seed):
     """Mean |change of outputs| of a layer by one unit sign step of one factor at a random residual."""
-    Q, P, K = shape
+    (Q, P, K), (r_out, r_in, r_basis) = shape, ranks
     rng = np.random.default_rng(seed)
-    adapter = Tucker(shape, (2, 2, 2))
     basis = BSpline.uniform(P, K - 3, 3)
-    arrays = {"core": rng.normal(size=(2, 2, 2)), "U_out": rng.normal(size=(Q, 2))}
-    arrays |= {"U_in": rng.normal(0, P**-0.5, (P, 2)), "U_basis": rng.normal(size=(K, 2))}
-    term, z = Linear(basis, adapter), rng.uniform(-1, 1, (1, 4, P))
-    bar, _ = term.pullback(arrays, z, rng.normal(size=(1, 4, Q)), inputs=False)
+    arrays = {"core": rng.normal(0, (r_in * r_basis) ** -0.5, ranks), "U_out": rng.normal(0, r_out**-0.5, (Q, r_out))}
+    arrays |= {"U_in": rng.normal(0, P**-0.5, (P, r_in)), "U_basis": rng.normal(size=(K, r_basis))}
+    term, z = Linear(basis, Tucker(shape, ranks)), rng.uniform(-1, 1, (1, 4, P))
+    bar, _ = term.pullback(arrays, z, rng.normal(size=(1, 4, r_out)) @ arrays["U_out"].T, inputs=False)
     moved = {**arrays, factor: arrays[factor] - np.sign(bar[factor])}
     return np.abs(term.forward(moved, z) - term.forward(arrays, z)).mean()
 
@@ -264,13 +297,16 @@ def sign_step(shape, factor, seed):
 def test_rates_are_spread_over_theta():
     *_, new, vector = adapted("bias", ranks={0: (2, 2, 3), 1: 1})
     views = new.split(lotra.rates(new, 0.1))
-    assert views["0.spline.U_in"][0, 0] == pytest.approx(0.1 * lotra.RATIO / 3)
-    assert views["0.spline.U_basis"][0, 0] == pytest.approx(0.1 * lotra.RATIO / 6**0.5)
+    assert views["0.spline.core"][0, 0, 0] == pytest.approx(0.1 / 6)
+    assert views["0.spline.U_out"][0, 0] == pytest.approx(0.1 / 2)
+    assert views["0.spline.U_in"][0, 0] == pytest.approx(0.1 * lotra.RATIO / (3 * 2**0.5))
+    assert views["0.spline.U_basis"][0, 0] == pytest.approx(0.1 * lotra.RATIO / (6 * 3) ** 0.5)
     assert (views["1.spline.core"] == 0.1).all() and (views["1.spline.U_out"] == 0.1).all()
     plain = kan([3, 4, 2])
     assert (lotra.rates(plain, 0.1) == 0.1).all()
-    descent = new.split(lotra.rates(new, 1.0, "descent"))
-    assert descent["0.spline.core"][0, 0, 0] == 1 / 4 and descent["0.spline.U_in"][0, 0] == 1 / 12
+    descent = new.split(lotra.rates(new, 1.0, "descent", ratio=1))
+    assert descent["0.spline.core"][0, 0, 0] == 1 / 24 and descent["0.spline.U_in"][0, 0] == 1 / 12
+    assert descent["0.spline.U_out"][0, 0] == 1 / 2 and descent["0.spline.U_basis"][0, 0] == 1 / 4
 
 
 def symbolic_layer():

@@ -1,30 +1,92 @@
-"""Slim KANs: the variance rule, truncated HOSVD, gradients, and both ways through a layer."""
+"""Slim KANs: the variance rule, truncated HOSVD, gradients, the table of choices, and both ways through a layer."""
+
+from functools import partial
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from kanref import check, objectives, slim, tensors
+from kanref import bases, check, objectives, optimize, slim, tensors
 from kanref.bases import BSpline, Chebyshev
+from kanref.edges import Symbolic
+from kanref.functions import LIBRARY
 from kanref.network import KAN, Layer, kan
+from kanref.sparsify import masked
 from kanref.terms import Linear
 from kanref.weights import Full, Tucker
 
-X = np.random.default_rng(0).uniform(-1.2, 1.2, (40, 3))
+X = np.random.default_rng(0).uniform(-1, 1, (40, 3))
+BASES = {
+    "splines": (lambda P: BSpline.uniform(P, 5, 3, outside="linear"), (-1, 1)),
+    "splines on [0, 3]": (lambda P: BSpline.uniform(P, 9, 2, 0, 3), (0, 3)),
+    "uneven knots": (lambda P: BSpline(np.tile([-1, -1, -1, -0.7, 0.1, 0.2, 1, 1, 1.0], (P, 1)), 2), (-1, 1)),
+    "chebyshev": (lambda P: Chebyshev(7), (-1, 1)),
+    "silu": (lambda P: bases.silu, (-1, 1)),
+}
 
 
-@pytest.mark.parametrize("make", [lambda K: BSpline.uniform(32, K - 3, 3, outside="linear"), lambda K: Chebyshev(K - 1)])
-@pytest.mark.parametrize("ranks", [2, (8, 4, 3)])
-def test_the_variance_rule(make, ranks):
-    """Outputs of a slim layer from scratch have variance 1 for uniform inputs."""
-    basis, x = make(8), np.random.default_rng(10).uniform(-1, 1, (400, 32))
-    net = KAN((Layer({"spline": Linear(basis, Full((64, 32, 8)))}),))
-    variances = []
-    for seed in range(40):
-        new, theta = slim.slim(net, ranks, seed=seed)
-        variances.append(new(theta, x).var())
-    assert 0.7 < np.mean(variances) < 1.4
+def one_layer(name, Q, P):
+    basis, ends = BASES[name][0](P), BASES[name][1]
+    x = np.random.default_rng(10).uniform(*ends, (1000, P))
+    return KAN((Layer({"spline": Linear(basis, Full((Q, P, basis.size)))}),)), x
+
+
+# -------------------------------------------------------------------------------------------------------- from scratch
+
+
+@pytest.mark.parametrize("variance", [1 / 3, 1])
+@pytest.mark.parametrize("ranks", [2, (8, 4, 3), (1, 32, 1)])
+@pytest.mark.parametrize("name", BASES)
+def test_the_variance_rule(name, ranks, variance):
+    """Outputs of a slim layer from scratch have the mean square that is asked for, with inputs uniform on the domain."""
+    net, x = one_layer(name, 64, 32)
+    ranks = (8, 4, 1) if name == "silu" and ranks == (8, 4, 3) else ranks
+    squares = []
+    for seed in range(20):
+        new, theta = slim.slim(net, ranks, variance=variance, seed=seed)
+        squares.append(np.square(new(theta, x)).mean())
+    assert_allclose(np.mean(squares), variance, rtol=0.15)
     assert isinstance(new.layers[0].terms["spline"].weights, Tucker)
+
+
+@pytest.mark.parametrize("name", [name for name in BASES if name.startswith("splines")])
+def test_it_starts_from_smooth_functions(name):
+    """The columns of U_basis are Legendre polynomials, up to the splines' degree exactly, the constant last."""
+    basis, ends = BASES[name][0](3), BASES[name][1]
+    s = np.linspace(-1, 1, 50)
+    x = np.broadcast_to(((s + 1) / 2 * (ends[1] - ends[0]) + ends[0])[:, None], (50, 3))
+    g = basis.dense(x) @ slim.smooth(basis, 3)
+    for c in range(basis.degree):
+        L = np.polynomial.Legendre.basis(c + 1)(s) * (2 * c + 3) ** 0.5
+        assert_allclose(g[:, :, c], np.stack([L] * 3, 1), rtol=0, atol=1e-3)
+    assert_allclose(g[:, :, -1], 1, rtol=0, atol=1e-12)
+    assert np.linalg.matrix_rank(slim.smooth(basis, 3)) == basis.size
+
+
+def test_ranks_by_layer_and_by_seed():
+    net = kan([3, 4, 2], intervals=3)
+    new, theta = slim.slim(net, {1: (1, 2, 3)}, seed=1)
+    assert isinstance(new.layers[0].terms["spline"].weights, Full)
+    assert new.layers[1].terms["spline"].weights.ranks == (1, 2, 3)
+    assert np.array_equal(theta, slim.slim(net, (1, 2, 3), layers=[1], seed=1)[1])
+    assert not np.array_equal(theta, slim.slim(net, {1: (1, 2, 3)}, seed=2)[1])
+
+
+def test_slim_gradients_by_complex_step():
+    net, theta = slim.slim(kan([3, 4, 2], intervals=3), 2, seed=1)
+    loss = objectives.collocation(net, X[:4], lambda x, u, u_i, u_ij: (u_ij[:, 0, 0, 0] + u[:, 1] ** 2, partials(u)))
+    exact = check.complex_step(lambda theta: check.value(loss, theta), theta)
+    assert check.relative(loss(theta)[1], exact) < 1e-12
+
+
+def partials(u):
+    """Of u_0,xx + u_1^2."""
+    r_u, r_uij = np.zeros_like(u), np.zeros((*u.shape, 3, 3), u.dtype)
+    r_u[:, 1], r_uij[:, 0, 0, 0] = 2 * u[:, 1], 1
+    return r_u, None, r_uij
+
+
+# ------------------------------------------------------------------------------------------------ from trained weights
 
 
 def test_slimmed_is_the_truncated_hosvd():
@@ -41,18 +103,89 @@ def test_slimmed_is_the_truncated_hosvd():
     assert tau.max() * (1 - 1e-12) <= error <= tau.sum() * (1 + 1e-12)
 
 
-def test_slim_gradients_by_complex_step():
-    net, theta = slim.slim(kan([3, 4, 2], intervals=3), 2, seed=1)
-    loss = objectives.collocation(net, X[:4], lambda x, u, u_i, u_ij: (u_ij[:, 0, 0, 0] + u[:, 1] ** 2, partials(u)))
-    exact = check.complex_step(lambda theta: check.value(loss, theta), theta)
-    assert check.relative(loss(theta)[1], exact) < 1e-12
+def test_what_is_of_low_rank_comes_back():
+    """Tucker weights written out, and cut to their ranks again: the same function; masks are written out, too."""
+    net, theta = slim.slim(kan([3, 6, 2], intervals=4, base=None), (2, 2, 3), seed=3)
+    full = kan([3, 6, 2], intervals=4, base=None)
+    written = full.join({
+        f"{l}.spline.W": layer.terms["spline"].weights.tensor(
+            {name: net.split(theta)[f"{l}.spline.{name}"] for name in layer.terms["spline"].arrays}
+        )
+        for l, layer in enumerate(net.layers)
+    })  # fmt: skip
+    assert_allclose(full(written, X), net(theta, X), rtol=0, atol=1e-13)
+    again, few = slim.slimmed(full, written, (2, 2, 3))
+    assert again.size == net.size
+    assert_allclose(again(few, X), net(theta, X), rtol=0, atol=1e-13)
+    by_energy, _ = slim.slimmed(full, written, energy=1 - 1e-12)
+    assert [layer.terms["spline"].weights.ranks for layer in by_energy.layers] == [(2, 2, 3)] * 2
+    pruned, rest = masked(full, written, [[0, 1, 2], [0, 2, 3], [0, 1]])[:2]
+    same, own = slim.slimmed(pruned, rest, tolerance=0.0)
+    assert_allclose(same(own, X), pruned(rest, X), rtol=0, atol=1e-13)
 
 
-def partials(u):
-    """Of u_0,xx + u_1^2."""
-    r_u, r_uij = np.zeros_like(u), np.zeros((*u.shape, 3, 3), u.dtype)
-    r_u[:, 1], r_uij[:, 0, 0, 0] = 2 * u[:, 1], 1
-    return r_u, None, r_uij
+# --------------------------------------------------------------------------------------------------------------- choices
+
+
+def test_choices_is_a_table_of_error_against_parameters():
+    net = kan([3, 6, 1], intervals=4, base=None)
+    y, held = X[:, :1] * X[:, 1:2], np.random.default_rng(1).uniform(-1, 1, (50, 3))
+    loss = lambda net: objectives.mse(net, X, y)
+    measure = lambda net, theta: objectives.mse(net, held, held[:, :1] * held[:, 1:2]).value(theta) ** 0.5
+    theta = optimize.lbfgs(loss(net), net.init(0), steps=30).theta
+    table = slim.choices(net, theta, loss, [1, 2, 9, {0: 2}], minimise=partial(optimize.lbfgs, steps=10), measure=measure)
+    assert table.size == net.size and table.error == measure(net, theta)
+    sizes = [row.net.size for row in table.rows]
+    assert sizes[0] < sizes[1] < sizes[3] < net.size < sizes[2]
+    for row in table.rows:
+        cut, few = slim.slimmed(net, theta, row.ranks)
+        assert row.before == measure(cut, few) and row.after == measure(row.net, row.theta)
+        assert loss(row.net).value(row.theta) < loss(cut).value(few)
+    assert table.rows[2].before == pytest.approx(table.error, rel=1e-9)  # nothing cut
+    lines = repr(table).splitlines()
+    assert lines[0].split() == ["ranks", "parameters", "times", "fewer", "error", "trained", "on"]
+    assert lines[1].split() == ["full", str(net.size), f"{table.error:.2e}"]
+    row = table.rows[1]
+    assert lines[3].split() == ["2", str(sizes[1]), f"{net.size / sizes[1]:.1f}", f"{row.before:.2e}", f"{row.after:.2e}"]
+
+
+def test_choices_without_training():
+    net = kan([3, 6, 1], intervals=4)
+    table = slim.choices(net, net.init(0), lambda net: objectives.mse(net, X, X[:, 0]), [1])
+    assert table.rows[0].after is None and "trained" not in repr(table)
+    assert table.rows[0].before == objectives.mse(table.rows[0].net, X, X[:, 0]).value(table.rows[0].theta)
+
+
+# --------------------------------------------------------------------------------------------------------------- messages
+
+
+NET = kan([3, 4, 2], intervals=3)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda: slim.slim(NET, 0), ValueError, r"ranks must be from 1 to the sizes \(4, 3, 6\), one for each mode"),
+        (lambda: slim.slim(NET, (4, 4, 6)), ValueError, r"sizes \(4, 3, 6\), one for each mode, but they are \(4, 4, 6\)"),
+        (lambda: slim.slim(NET, {2: 1}), ValueError, "an entry of layers must be from 0 to 1, but it is 2"),
+        (lambda: slim.slim(NET, {0: 1}, layers=[1]), ValueError, "ranks that name layers leave no choice of layers"),
+        (lambda: slim.slim(NET, 2, terms=("splines",)), ValueError, "no layer has terms named splines"),
+        (lambda: slim.slim(NET, 2, variance=0), ValueError, "variance must be positive and finite, but it is 0"),
+        (lambda: slim.slimmed(NET, NET.init(0)), ValueError, "exactly one of ranks, tolerance and energy, but got none"),
+        (lambda: slim.slimmed(NET, NET.init(0), 2, energy=0.9), ValueError, "but got ranks, energy"),
+        (lambda: slim.slim(symbolic(), 1, terms=("symbolic",)), TypeError, "'symbolic' of type Symbolic; only linear terms"),
+    ],
+)
+def test_bad_input(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call()
+
+
+def symbolic():
+    return KAN((Layer({"symbolic": Symbolic((1, 1), ((0, 0, LIBRARY["sin"]),))}),))
+
+
+# --------------------------------------------------------------------------------------------------------- both ways
 
 
 @pytest.mark.parametrize("ranks", [(2, 2, 2), (3, 2, 4)], ids=["factored", "written out"])

@@ -172,7 +172,7 @@ def test_an_interrupt_keeps_the_best_so_far(monkeypatch):
     from kanref import solve as module
 
     look = Interrupts(6)
-    monkeypatch.setattr(module._Watch, "_error", lambda self, net, theta: look(net, theta))
+    monkeypatch.setattr(module.Watch, "_error", lambda self, net, theta: look(net, theta))
     monkeypatch.setattr(module, "LOOKS", np.inf)
     ended = solve(make("heat"), **QUICK)
     assert ended.interrupted and not ended.late
@@ -187,7 +187,7 @@ def test_an_interrupt_at_the_first_look_at_a_level_can_be_drawn(after, levels, m
     from kanref import solve as module
 
     look = Interrupts(after)
-    monkeypatch.setattr(module._Watch, "_error", lambda self, net, theta: look(net, theta))
+    monkeypatch.setattr(module.Watch, "_error", lambda self, net, theta: look(net, theta))
     monkeypatch.setattr(module, "LOOKS", np.inf)
     ended = solve(make("heat"), **QUICK)
     assert ended.interrupted and len(ended.levels) == levels and len(ended.curves) == levels - 1
