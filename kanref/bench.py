@@ -7,7 +7,9 @@ machine whose speed drifts drifts for all. The table shows medians in millisecon
 of the fastest agreeing peer to kanref beside the targets.
 
 kinds: fit (loss and gradient), pinn (Laplacian in the loss, and gradient), lbfgs (ten iterations), forward, pipeline (pykan's
-hello world, from data to a formula, beside `kanref.discover`; only formulas that test to 1e-6 count).
+hello world, from data to a formula, beside `kanref.discover`; only formulas that test to 1e-6 count); slim and lotra (steps of
+Adam of a network of low tensor rank, slim-pinn and lotra-pinn with a Laplacian): there the only peer is "full", the same
+function with all its weights trained in full, which has to give the same value and, pulled back, the same gradient.
 """
 
 import gc
@@ -22,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kanref import objectives, optimize
+from kanref import lotra, objectives, optimize, slim
 from kanref.network import kan
 from kanref.words import aligned
 
@@ -32,6 +34,8 @@ RESET = "/proc/self/clear_refs"  # where Linux forgets a process's peak memory
 ANOTHER_FUNCTION = "fast-kan"  # timed, never compared
 FOUND = 1e-6  # test RMSE of a formula that is the right one
 PIPELINES = 2  # of pykan's, each of a minute or more
+LOW_RANK = "slim", "lotra"  # kinds, and with "-pinn"
+STEPS = 10  # of Adam, of which one is reported
 SLOW = 2.0  # seconds for one evaluation beyond which a peer is timed once
 
 
@@ -47,6 +51,13 @@ class Case:
     must: float | None = None
     goal: float | None = None
     dtype: str = "float64"
+    ranks: int | None = None
+
+
+def low_rank(name, widths, samples, ranks=8, intervals=5, must=1.0, goal=2.0, pinn=False):
+    """The cases "slim-name" and "lotra-name"."""
+    kinds = [f"{kind}-pinn" if pinn else kind for kind in LOW_RANK]
+    return [Case(f"{kind}-{name}", widths, intervals, samples, kind, must, goal, ranks=ranks) for kind in kinds]
 
 
 CASES = (
@@ -68,20 +79,32 @@ CASES = (
     Case("forward-mnist1024", (784, 64, 10), 5, 1024, "forward"),
     Case("hello", (2, 5, 1), 3, 1000, "pipeline", 10, 50),
     Case("mid64-float32", (64, 64, 64), 16, 4096, "fit", dtype="float32"),
+    *low_rank("tiny", (2, 5, 1), 1000, ranks=4),
+    *low_rank("16", (2, 16, 16, 1), 1000),
+    *low_rank("32", (2, 32, 32, 1), 1000),
+    *low_rank("tiny", (2, 5, 1), 1000, ranks=4, pinn=True),
+    *low_rank("16", (2, 16, 16, 1), 1000, pinn=True),
+    *low_rank("32", (2, 32, 32, 1), 1000, pinn=True),
+    *low_rank("64", (64, 64), 1024),
+    *low_rank("256", (256, 256), 256, must=2.0, goal=4.0),
+    *low_rank("256-1024", (256, 256), 1024, must=2.0, goal=4.0),
+    *low_rank("mnist", (784, 64, 10), 256),
 )
 
 
 class Mine:
-    """kanref on a case: the same parameters and data as the peers get, and what is timed."""
+    """kanref on a case: the same parameters and data as the peers get, and what is timed; or another network on its data."""
 
-    def __init__(self, case):
+    def __init__(self, case, other=None):
         rng = np.random.default_rng(0)
         dtype = np.dtype(case.dtype)
         self.net = kan(list(case.widths), intervals=case.intervals)
         self.theta = self.net.init(rng).astype(dtype)
         self.x = rng.uniform(-1, 1, (case.samples, case.widths[0])).astype(dtype)
         self.y = rng.normal(size=(case.samples, case.widths[-1])).astype(dtype)
-        if case.kind == "pinn":
+        if other:
+            self.net, self.theta = other
+        if case.kind.endswith("pinn"):
             self.y = source(self.x)
             self.objective = objectives.collocation(self.net, self.x, self.poisson)
         else:
@@ -91,7 +114,7 @@ class Mine:
             "pinn": lambda: self.objective(self.theta),
             "lbfgs": lambda: optimize.lbfgs(self.objective, self.theta, steps=10),
             "forward": lambda: self.net.forward(self.theta, self.x[None]),
-        }[case.kind]
+        }.get(case.kind, lambda: optimize.adam(self.objective, self.theta, steps=STEPS, rate=1e-6))
 
     def poisson(self, x, u, u_i, u_ij):
         """r = laplacian u - source and its partials."""
@@ -215,6 +238,8 @@ def bench(case, peers, rounds, progress=lambda text: None):
     """One row: {"case", "kanref": median ms, "peers": {name: {"ms", "deviation"} or {"error"}}, "ratio", "must", "goal"}."""
     if case.kind == "pipeline":
         return pipeline(case, peers, rounds, progress)
+    if case.kind.startswith(LOW_RANK):
+        return beside_full(case, rounds, progress)
     mine = Mine(case)
     own = mine.results("fit" if case.kind == "lbfgs" else case.kind)
     mine.run()
@@ -291,6 +316,49 @@ def pipeline(case, peers, rounds, progress=lambda text: None):
     milliseconds = 1e3 * float(np.median(seconds))
     ratio = found["pykan"]["ms"] / milliseconds if theirs else None
     return {"case": case.name, "kanref": milliseconds, "peers": found, "ratio": ratio, "must": case.must, "goal": case.goal}
+
+
+def beside_full(case, rounds, progress=lambda text: None):
+    """The row of a network of low tensor rank: milliseconds of one of its steps, beside the full network's."""
+    net, theta = of_low_rank(case)
+    mine, full = Mine(case, (net, theta)), Mine(case, lotra.merge(net, theta))
+    (value, gradient), (full_value, full_gradient) = mine.objective(theta), full.objective(full.theta)
+    own = {"value": value, **net.split(gradient)}
+    off = deviation(own, {"value": full_value, **pulled_back(net, theta, full.net, full_gradient)})
+    if not off <= AGREEMENT[case.dtype]:
+        raise ArithmeticError(f"{case.name}: the full network differs by {off:.1e}")
+    seconds = {run: [] for run in (mine.run, full.run)}
+    first = [min(clock(run, 2)) for run in seconds]
+    for turn in range(rounds):
+        progress(f"{case.name}: round {turn + 1} of {rounds}")
+        for _ in range(int(min(max(0.3 / max(sum(first), 1e-6), 1), 100))):  # in turn, so that both meet the same machine
+            for run, found in seconds.items():
+                found += clock(run, 1)
+    mine_ms, full_ms = (1e3 * float(np.median(found)) / STEPS for found in seconds.values())
+    found = {"kanref": mine_ms, "peers": {"full": {"ms": full_ms, "deviation": off}}, "ratio": full_ms / mine_ms}
+    return {"case": case.name, **found, "must": case.must, "goal": case.goal}
+
+
+def of_low_rank(case):
+    """The network of a case, and its theta: a truncated HOSVD of random weights, or random adapters on them."""
+    rng = np.random.default_rng(1)
+    net = kan(list(case.widths), intervals=case.intervals)
+    theta = net.init(rng)
+    if case.kind.startswith("slim"):
+        return slim.slimmed(net, theta, case.ranks)
+    net, theta = lotra.adapt(net, theta, case.ranks)
+    return net, theta + rng.normal(0, 0.01, theta.size)
+
+
+def pulled_back(net, theta, full, gradient):
+    """{name: adjoint} of `net`'s arrays from the gradient of the same network written out, by the definition of its weights."""
+    views, W_bars, found = net.split(theta), full.split(gradient), {}
+    for l, layer in enumerate(net.layers):
+        for name, term in layer.terms.items():
+            own = {array: views[f"{l}.{name}.{array}"] for array in term.arrays}
+            bars = term.weights.pullback(own, W_bars[f"{l}.{name}.W"])
+            found |= {f"{l}.{name}.{array}": a for array, a in bars.items()}
+    return found
 
 
 def startup():
@@ -404,7 +472,7 @@ def judged(rows, keeps):
 
 def table(rows, peers):
     """The rows as text."""
-    names = peers.names if peers else []
+    names = [*(peers.names if peers else []), *(["full"] if any("full" in row["peers"] for row in rows) else [])]
     head = ["case", "kanref ms", *names, "ratio", "must", "goal", ""]
     cell = lambda v: "-" if v is None else f"{v:.3g}"
     lines = [head]

@@ -221,23 +221,6 @@ class Tucker:
         core_bar, U_bars = tucker_pullback(arrays["core"], [arrays[name] for name in FACTORS], W_bar)
         return {"core": core_bar, **dict(zip(FACTORS, U_bars))}
 
-    def squeezed(self, arrays):
-        """S (r_in r_basis, P, K) and H (Q, r_in r_basis) with W = H S: S[ac,p,k] = U_in[p,a] U_basis[k,c], H = U_out core."""
-        _, P, K = self.shape
-        S = np.einsum("pa,kc->acpk", arrays["U_in"], arrays["U_basis"])
-        return S.reshape(-1, P, K), arrays["U_out"] @ arrays["core"].reshape(self.ranks[0], -1)
-
-    def squeezed_pullback(self, arrays, S_bar, H_bar):
-        """{name: adjoint} for adjoints of `squeezed`."""
-        (_, P, K), (_, r_in, r_basis) = self.shape, self.ranks
-        S_bar = S_bar.reshape(r_in, r_basis, P, K)
-        return {
-            "core": (arrays["U_out"].T @ H_bar).reshape(self.ranks),
-            "U_out": H_bar @ arrays["core"].reshape(self.ranks[0], -1).T,
-            "U_in": np.einsum("acpk,kc->pa", S_bar, arrays["U_basis"]),
-            "U_basis": np.einsum("acpk,pa->kc", S_bar, arrays["U_in"]),
-        }
-
     def rebased(self, R, basis=None):
         if R.ndim == 3:
             if not (R == R[0]).all():

@@ -154,6 +154,19 @@ def test_peers_that_cannot_start_or_end_at_once_are_refused(tmp_path):
         bench.Peers(str(path))
 
 
+@pytest.mark.parametrize("kind", ["slim", "lotra", "slim-pinn", "lotra-pinn"])
+def test_networks_of_low_rank_are_timed_beside_the_same_function_in_full(kind, monkeypatch):
+    case = bench.Case("own-" + kind, (2, 4, 1), 3, 20, kind, 1e-9, 1e9, ranks=2)
+    row = bench.bench(case, None, rounds=1)
+    assert 0 <= row["peers"]["full"]["deviation"] <= 1e-12
+    assert_allclose(row["ratio"], row["peers"]["full"]["ms"] / row["kanref"])
+    head, line = (text.split() for text in bench.table([row], None).splitlines())
+    assert head == ["case", "kanref", "ms", "full", "ratio", "must", "goal"] and line[-1] == "must" and len(line) == 7
+    monkeypatch.setattr(bench, "pulled_back", lambda net, theta, *rest: {name: a + 1 for name, a in net.split(theta).items()})
+    with pytest.raises(ArithmeticError, match="own-.*: the full network differs by"):
+        bench.bench(case, None, rounds=1)
+
+
 # --------------------------------------------------------------------------------------------------- tables and verdicts
 
 
@@ -222,7 +235,7 @@ def test_an_interrupt_prints_what_is_finished(unmeasured, monkeypatch):
 
 
 def test_an_unknown_case_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="--cases knows tiny, .*mid64-float32, but got huge, none$"):
+    with pytest.raises(ValueError, match="--cases knows tiny, .*lotra-mnist, but got huge, none$"):
         main(None, ["tiny", "none", "huge"])
 
 

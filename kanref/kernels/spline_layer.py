@@ -30,6 +30,8 @@ LINE = 64  # bytes of a cache line, and of the widest vector
 NEAR = 1e-3  # of a spacing: far above rounding in both precisions
 PART = 128  # samples that go through a whole network at once
 JETS = 128  # samples whose jets go through a whole network at once
+CACHE = 2**18  # bytes of a block's scratch where it depends on ranks
+CHUNK = 256  # numbers to a visit of all of the four inputs' sums
 NARROW = 4  # from this many outputs on, mixing runs over outputs innermost
 
 PLAIN = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}  # every sum as it is written
@@ -309,6 +311,17 @@ def silu_table(x, B, order, s):
                     s[3, n] = 3.0 * second + c * slope * (1.0 - 6.0 * slope)
 
 
+@njit(**PLAIN)
+def silu_values(x, order, values):
+    """values (order+1, size) of x (size,): `silu_table` of any number of points."""
+    s = np.empty((4, BLOCK), x.dtype)
+    for low in range(0, x.size, BLOCK):
+        B = min(BLOCK, x.size - low)
+        silu_table(x[low:], B, order, s)
+        for m in range(order + 1):
+            values[m, low : low + B] = s[m, :B]
+
+
 # --------------------------------------------------------------------------------------- mixing in blocks and scratch
 
 
@@ -543,7 +556,7 @@ def pullback_part(part, start, stop, p_start, p_stop, z, t, h, window, policy, W
     z_bar_0 = phi' s_0 + phi'' s_1 + phi''' s_2,
     z_bar_1 = phi' y_bar_1 + 2 z_1 phi'' y_bar_2,      z_bar_2 = phi' y_bar_2.
 
-    An empty z_bar says that the adjoint of the inputs is not wanted.
+    An empty z_bar says that the adjoint of the inputs is not wanted, None for W_bar and V_bar that only it is.
     """
     M = z.shape[0]
     K, Q, d, D = W.shape[1], W.shape[2], len(window) - 1, (M - 1) // 2
@@ -571,14 +584,16 @@ def pullback_part(part, start, stop, p_start, p_stop, z, t, h, window, policy, W
                 table(x[0], B, t[p], h[p], window, order + 1 if inputs else order, policy, first, b)
                 if V is not None:
                     silu_table(x[0], B, order + 1 if inputs else order, s)
-                if D == 0:
-                    mix_pullback(B, first, b[0], s[0], w_bar, v_bar, s_0, window)
-                else:
+                if D:
                     adjoint[:] = 0.0
-                    for c in range(1, D + 1):
-                        y_1, y_2 = tile[c * TILE + at - low :], tile[(c + D) * TILE + at - low :]
-                        chain_pullback(B, x[c], x[c + D], y_1, y_2, s_1, s_2)
-                    mix_pullback_jet(B, first, b, s, w_bar, v_bar, s_0, s_1, s_2, window)
+                for c in range(1, D + 1):
+                    y_1, y_2 = tile[c * TILE + at - low :], tile[(c + D) * TILE + at - low :]
+                    chain_pullback(B, x[c], x[c + D], y_1, y_2, s_1, s_2)
+                if W_bar is not None:
+                    if D == 0:
+                        mix_pullback(B, first, b[0], s[0], w_bar, v_bar, s_0, window)
+                    else:
+                        mix_pullback_jet(B, first, b, s, w_bar, v_bar, s_0, s_1, s_2, window)
                 if not inputs:
                     continue
                 phi[:] = 0.0
@@ -594,9 +609,10 @@ def pullback_part(part, start, stop, p_start, p_stop, z, t, h, window, policy, W
                 for c in range(M):
                     for n in range(B):
                         z_bar[c, at + n, p] = x_bar[c, n]
-            W_bar[part, p] += w_bar[:K, :Q]
-            if V is not None:
-                V_bar[part, p] += w_bar[K, :Q]
+            if W_bar is not None:
+                W_bar[part, p] += w_bar[:K, :Q]
+                if V is not None:
+                    V_bar[part, p] += w_bar[K, :Q]
 
 
 @njit(parallel=True, **SUMS)
@@ -609,6 +625,201 @@ def pullback_parallel(samples, inputs, z, t, h, window, policy, W, V, y_bar, z_b
         part, low = task // across, task % across * inputs
         start, stop, high = part * samples, min(N, (part + 1) * samples), min(P, low + inputs)
         pullback_part(part, start, stop, low, high, z, t, h, window, policy, W, V, y_bar, z_bar, W_bar, V_bar)
+
+
+# ------------------------------------------------------------------------------------- the layer through Tucker factors
+
+
+@njit(**PLAIN)
+def samples_within(bytes_each, N):
+    """Samples to a block whose scratch stays in the second-level cache."""
+    return max(1, min(N, max(32, min(BLOCK, CACHE // bytes_each))))
+
+
+@njit(**SUMS)
+def spread(u, g, s):
+    """s[a] += sum_j u[j, a] g[j] for four rows g, in chunks that stay in the first-level cache."""
+    for low in range(0, s.shape[1], CHUNK):
+        g_0, g_1, g_2, g_3 = g[0, low:], g[1, low:], g[2, low:], g[3, low:]
+        for a in range(s.shape[0]):
+            s_a, u_0, u_1, u_2, u_3 = s[a, low:], u[0, a], u[1, a], u[2, a], u[3, a]
+            for i in range(min(CHUNK, s.shape[1] - low)):
+                s_a[i] += u_0 * g_0[i] + u_1 * g_1[i] + u_2 * g_2[i] + u_3 * g_3[i]
+
+
+@njit(**SUMS)
+def spread_pullback(u, g, s_bar, u_bar, g_bar):
+    """The adjoint of `spread`, added to u_bar and g_bar; the rows of s_bar are a multiple of four."""
+    zero = s_bar.dtype.type(0)
+    for low in range(0, s_bar.shape[1], CHUNK):
+        for a in range(0, s_bar.shape[0], 4):
+            s_0, s_1, s_2, s_3 = s_bar[a, low:], s_bar[a + 1, low:], s_bar[a + 2, low:], s_bar[a + 3, low:]
+            for j in range(4):
+                f, f_bar, u_0, u_1, u_2, u_3 = g[j, low:], g_bar[j, low:], u[j, a], u[j, a + 1], u[j, a + 2], u[j, a + 3]
+                t_0, t_1, t_2, t_3 = zero, zero, zero, zero
+                for i in range(min(CHUNK, s_bar.shape[1] - low)):
+                    f_bar[i] += u_0 * s_0[i] + u_1 * s_1[i] + u_2 * s_2[i] + u_3 * s_3[i]
+                for i in range(min(CHUNK, s_bar.shape[1] - low)):
+                    t_0 += f[i] * s_0[i]
+                    t_1 += f[i] * s_1[i]
+                    t_2 += f[i] * s_2[i]
+                    t_3 += f[i] * s_3[i]
+                u_bar[j, a] += t_0
+                u_bar[j, a + 1] += t_1
+                u_bar[j, a + 2] += t_2
+                u_bar[j, a + 3] += t_3
+
+
+@njit(**SUMS)
+def tucker_part(start, stop, z, t, h, window, policy, U_in, U_basis, S):
+    """Samples start..stop of S (M, N, r_in r_basis), from which core and U_out make the layer's outputs:
+
+    S[a,c] = sum_p U_in[p,a] g_{p,c},   g_{p,c} = sum_k U_basis[k,c] b_k(z_p), and its derivatives as in `forward_part`.
+
+    So the basis is mixed into r_basis sums, the same ones for all inputs, and outputs do not occur. Inputs go by in fours.
+    """
+    (M, _, P), (K, R), A, d = z.shape, U_basis.shape, U_in.shape[1], len(window) - 1
+    D, R_ = (M - 1) // 2, padded(R, z)
+    size, order = samples_within(M * R_ * (A + 4) * z.itemsize, stop - start), 2 if D else 0
+    x, first = np.empty((M, BLOCK), z.dtype), np.empty(BLOCK, np.int64)
+    b, none = np.empty((4, d + 1, BLOCK), z.dtype), np.zeros(BLOCK, z.dtype)
+    w, phi, u = aligned(K, R, z), aligned(2 * size, R, z), np.zeros((4, A), z.dtype)
+    g, s = aligned(4 * M * size, R, z), aligned(A * M * size, R, z)
+    g_rows, s_rows = g.reshape(4, M * size * R_), s.reshape(A, M * size * R_)
+    w[:, :R] = U_basis
+    for low in range(start, stop, size):
+        B = min(size, stop - low)
+        s[:] = 0.0
+        for four in range(0, P, 4):
+            g[:] = 0.0
+            u[:] = 0.0
+            for j in range(min(4, P - four)):
+                p, g_p = four + j, g[j * M * size :]
+                u[j] = U_in[p]
+                for c in range(M):
+                    for n in range(B):
+                        x[c, n] = z[c, low + n, p]
+                table(x[0], B, t[p], h[p], window, order, policy, first, b)
+                mix(B, first, b[0], none, w, None, g_p, window)
+                if D:
+                    phi[:] = 0.0
+                    mix(B, first, b[1], none, w, None, phi, window)
+                    mix(B, first, b[2], none, w, None, phi[size:], window)
+                for c in range(1, D + 1):
+                    chain(B, x[c], x[c + D], phi, phi[size:], g_p[c * size :], g_p[(c + D) * size :])
+            spread(u, g_rows, s_rows)
+        for c in range(M):
+            for n in range(B):
+                for a in range(A):
+                    for r in range(R):
+                        S[c, low + n, a * R + r] = s[(a * M + c) * size + n, r]
+
+
+@njit(parallel=True, **SUMS)
+def tucker_parallel(size, z, t, h, window, policy, U_in, U_basis, S):
+    """`tucker_part` on slices of `size` samples at a time."""
+    N = z.shape[1]
+    for part in prange((N + size - 1) // size):
+        tucker_part(part * size, min(N, (part + 1) * size), z, t, h, window, policy, U_in, U_basis, S)
+
+
+@njit(**SUMS)
+def tucker_pullback_part(
+    part, start, stop, z, t, h, window, policy, U_in, U_basis, S_bar, S, z_bar, U_in_bar, U_basis_bar
+):
+    """Samples start..stop of the adjoint of `tucker_part`, added to U_in_bar and U_basis_bar [part]; and S once more, which the
+    adjoints of core and U_out take. With g_bar_{p,c} = sum_a U_in[p,a] S_bar[a,c] the rest is as in `pullback_part`.
+
+    An empty z_bar says that the adjoint of the inputs is not wanted.
+    """
+    (M, _, P), (K, R), A, d = z.shape, U_basis.shape, U_in.shape[1], len(window) - 1
+    D, R_, A_ = (M - 1) // 2, padded(R, z), (A + 3) // 4 * 4
+    order, inputs = 2 if D else 0, z_bar.size > 0
+    size = samples_within((M * R_ * (2 * A_ + 8) + 4 * (order + 2) * (d + 1)) * z.itemsize, stop - start)
+    x, x_bar, first = np.empty((4, M, BLOCK), z.dtype), np.empty((M, BLOCK), z.dtype), np.empty((4, BLOCK), np.int64)
+    b, none = np.empty((4, 4, d + 1, BLOCK), z.dtype), np.zeros((4, BLOCK), z.dtype)
+    w, w_bar = aligned(K, R, z), aligned(K, R, z)
+    phi, adjoint = aligned((order + 1) * size, R, z), aligned(2 * size, R, z)
+    s_1, s_2 = adjoint[:size], adjoint[size:]
+    g, g_bar = aligned(4 * M * size, R, z), aligned(4 * M * size, R, z)
+    s, s_bar = aligned(A_ * M * size, R, z), aligned(A_ * M * size, R, z)
+    u, u_bar = np.zeros((4, A_), z.dtype), np.zeros((4, A_), z.dtype)
+    g_rows, g_rows_bar = g.reshape(4, M * size * R_), g_bar.reshape(4, M * size * R_)
+    s_rows, s_rows_bar = s.reshape(A_, M * size * R_), s_bar.reshape(A_, M * size * R_)
+    w[:, :R] = U_basis
+    for low in range(start, stop, size):
+        B = min(size, stop - low)
+        s[:] = 0.0
+        s_bar[:] = 0.0
+        for c in range(M):
+            for n in range(B):
+                for a in range(A):
+                    for r in range(R):
+                        s_bar[(a * M + c) * size + n, r] = S_bar[c, low + n, a * R + r]
+        for four in range(0, P, 4):
+            g[:] = 0.0
+            g_bar[:] = 0.0
+            u[:] = 0.0
+            u_bar[:] = 0.0
+            for j in range(min(4, P - four)):
+                p, g_p = four + j, g[j * M * size :]
+                u[j, :A] = U_in[p]
+                for c in range(M):
+                    for n in range(B):
+                        x[j, c, n] = z[c, low + n, p]
+                table(x[j, 0], B, t[p], h[p], window, order + 1 if inputs else order, policy, first[j], b[j])
+                mix(B, first[j], b[j, 0], none[0], w, None, g_p, window)
+                if D:
+                    phi[:] = 0.0
+                    mix(B, first[j], b[j, 1], none[0], w, None, phi, window)
+                    mix(B, first[j], b[j, 2], none[0], w, None, phi[size:], window)
+                for c in range(1, D + 1):
+                    chain(B, x[j, c], x[j, c + D], phi, phi[size:], g_p[c * size :], g_p[(c + D) * size :])
+            spread(u, g_rows, s_rows)
+            spread_pullback(u, g_rows, s_rows_bar, u_bar, g_rows_bar)
+            for j in range(min(4, P - four)):
+                p, s_0 = four + j, g_bar[j * M * size :]
+                U_in_bar[part, p] += u_bar[j, :A]
+                if D == 0:
+                    mix_pullback(B, first[j], b[j, 0], none[0], w_bar, None, s_0, window)
+                else:
+                    adjoint[:] = 0.0
+                    for c in range(1, D + 1):
+                        chain_pullback(B, x[j, c], x[j, c + D], s_0[c * size :], s_0[(c + D) * size :], s_1, s_2)
+                    mix_pullback_jet(B, first[j], b[j], none, w_bar, None, s_0, s_1, s_2, window)
+                if not inputs:
+                    continue
+                phi[:] = 0.0
+                for m in range(order + 1):
+                    mix(B, first[j], b[j, m + 1], none[0], w, None, phi[m * size :], window)
+                if D == 0:
+                    dots(B, phi, s_0, x_bar[0])
+                else:
+                    dots_value(B, phi, phi[size:], phi[2 * size :], s_0, s_1, s_2, x_bar[0])
+                for c in range(1, D + 1):
+                    y_1, y_2 = s_0[c * size :], s_0[(c + D) * size :]
+                    dots_direction(B, x[j, c], phi, phi[size:], y_1, y_2, x_bar[c], x_bar[c + D])
+                for c in range(M):
+                    for n in range(B):
+                        z_bar[c, low + n, p] = x_bar[c, n]
+        for c in range(M):
+            for n in range(B):
+                for a in range(A):
+                    for r in range(R):
+                        S[c, low + n, a * R + r] = s[(a * M + c) * size + n, r]
+    U_basis_bar[part] += w_bar[:, :R]
+
+
+@njit(parallel=True, **SUMS)
+def tucker_pullback_parallel(size, z, t, h, window, policy, U_in, U_basis, S_bar, S, z_bar, U_in_bar, U_basis_bar):
+    """`tucker_pullback_part` on slices of `size` samples at a time, each with U_in_bar and U_basis_bar of its own."""
+    N = z.shape[1]
+    for index in prange((N + size - 1) // size):
+        part = np.int64(index)
+        low, high = part * size, min(N, (part + 1) * size)
+        tucker_pullback_part(
+            part, low, high, z, t, h, window, policy, U_in, U_basis, S_bar, S, z_bar, U_in_bar, U_basis_bar
+        )
 
 
 # ---------------------------------------------------------------------------------------- a whole network and its loss
