@@ -37,7 +37,7 @@ PART = 512  # samples to a unit of parallel work
 MAX_PARTS = 32  # units of a pullback, each with weights of its own
 SMALL_WEIGHTS = 2**17  # bytes of weights up to which the units of a pullback are samples, if there are enough,
 MANY_INPUTS = 8  # and from how many inputs on they are otherwise inputs, which own their weights
-FACTORS = 2.2  # times fewer multiply-adds from which Tucker factors are quicker than the written-out tensor
+FACTORS = 3.0  # times fewer multiply-adds from which Tucker factors are quicker than the written-out tensor
 
 
 class Term(Protocol):

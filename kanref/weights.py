@@ -22,10 +22,10 @@ from typing import Protocol
 
 import numpy as np
 
-from kanref.arrays import choice, integer, real_array
+from kanref.arrays import choice, integer, kernel_order, public_order, real_array
 from kanref.bases import BSpline
 from kanref.power_relu import matrices, strict
-from kanref.tensors import hosvd, mode_dot, tucker, tucker_pullback, unfold
+from kanref.tensors import hosvd, mode_dot, tucker_pullback, unfold
 
 
 class Weights(Protocol):
@@ -215,7 +215,9 @@ class Tucker:
         return {"core": self.ranks, **{name: pair for name, pair in zip(FACTORS, zip(self.shape, self.ranks))}}
 
     def tensor(self, arrays):
-        return tucker(arrays["core"], [arrays[name] for name in FACTORS])
+        """`tensors.tucker`, with the outputs last and in the order of kernels, which then need no copy."""
+        core, U_out, U_in, U_basis = (arrays[name] for name in ("core", *FACTORS))
+        return public_order(U_basis @ np.einsum("abc,pb->pca", core, U_in) @ U_out.T)
 
     def pullback(self, arrays, W_bar):
         core_bar, U_bars = tucker_pullback(arrays["core"], [arrays[name] for name in FACTORS], W_bar)
@@ -307,6 +309,7 @@ class LoTRA:
             raise ValueError(f"base has shape {base.shape}, but its adapter has shape {self.adapter.shape}; they must agree")
         if not np.isfinite(self.scale) or self.scale == 0:
             raise ValueError(f"scale must be finite and not zero, but it is {self.scale}")
+        base = public_order(kernel_order(base))  # in memory as what is added to it
         base.flags.writeable = False
         object.__setattr__(self, "base", base)
 
@@ -320,7 +323,7 @@ class LoTRA:
 
     def tensor(self, arrays):
         W = self.adapter.tensor(arrays)
-        return self.base.astype(W.dtype) + self.scale * W
+        return self.base.astype(W.dtype, copy=False) + self.scale * W
 
     def pullback(self, arrays, W_bar):
         return self.adapter.pullback(arrays, self.scale * W_bar)

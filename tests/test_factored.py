@@ -206,8 +206,8 @@ def test_layers_by_factors_agree_with_the_written_tensor(shape, ranks, N, D):
         assert_factored_as_written(*factored(shape, ranks, D, N, outside=outside, seed=D))
 
 
-@pytest.mark.parametrize("degree", [1, 2, 4, 5])
-def test_layers_by_factors_in_every_degree(degree):
+@pytest.mark.parametrize("degree", [1, 5])
+def test_layers_by_factors_in_other_degrees(degree):
     assert_factored_as_written(*factored((6, 5, degree + 4), (3, 2, 4), 1, 70, degree, "linear"))
 
 
@@ -245,7 +245,7 @@ def eager(monkeypatch):
 def test_the_rule():
     """By multiply-adds: wide layers of low rank go through factors, narrow ones are written out."""
     route = lambda weights: Linear(BSpline.uniform(weights.shape[1], weights.shape[2] - 3, 3), weights).route
-    found = (256, "factored", "adapted"), (64, "factored", "written"), (16, "written", "written")
+    found = (256, "factored", "adapted"), (128, "factored", "written"), (32, "written", "written")
     for width, slim, adapted in found:
         shape = width, width, 8
         assert route(Tucker(shape, (8, 8, 8))) == slim

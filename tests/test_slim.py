@@ -193,15 +193,15 @@ def symbolic():
 def test_both_ways_through_a_slim_layer(basis, ranks):
     """The term's contract with jets, and equality with W written out, whichever way the rule takes."""
     rng = np.random.default_rng(11)
-    term = Linear(basis, Tucker((100, 2, 7), ranks))
+    term = Linear(basis, Tucker((300, 2, 7), ranks))
     assert term.route == ("factored" if ranks == (2, 2, 2) else "written")
     check.check_term(term, rng, rng.uniform(-0.9, 0.9, (5, 2)))
     arrays = {name: rng.normal(size=shape) for name, shape in term.arrays.items()}
-    full, z = Linear(basis, Full((100, 2, 7))), rng.uniform(-0.9, 0.9, (3, 8, 2))
+    full, z = Linear(basis, Full((300, 2, 7))), rng.uniform(-0.9, 0.9, (3, 8, 2))
     W = {"W": term.weights.tensor(arrays)}
     y = full.forward(W, z)
     assert_allclose(term.forward(arrays, z), y, rtol=0, atol=1e-13 * np.abs(y).max())
-    y_bar = rng.normal(size=(3, 8, 100))
+    y_bar = rng.normal(size=(3, 8, 300))
     (own, z_bar), (theirs, z_bar_full) = term.pullback(arrays, z, y_bar), full.pullback(W, z, y_bar)
     assert_allclose(z_bar, z_bar_full, rtol=0, atol=1e-13 * np.abs(z_bar_full).max())
     for name, a in term.weights.pullback(arrays, theirs["W"]).items():
