@@ -47,7 +47,7 @@ ALSO = {  # beside the standard library and NumPy, anywhere in the file
     "objectives": {"scipy"},
     "functions": {"scipy", "sympy"},
     "symbolic": {"scipy", "sympy"},
-    "data": {"scipy", "snappy"},
+    "data": {"scipy", "snappy", "sklearn"},
     "pde": {"scipy"},
     "bench_peers": PEERS,
 }
