@@ -38,6 +38,12 @@ def folder(base, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def written(adapted, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("adapted") / "new"
+    return folder, adapted.write(folder)
+
+
 # ---------------------------------------------------------------------------------------------------------- training
 
 
@@ -249,15 +255,15 @@ def test_the_bar_shows_loss_and_error(base, capsys):
 # ------------------------------------------------------------------------------------------------------------- files
 
 
-def test_files_and_back(folder, adapted, tmp_path):
-    written = adapted.write(tmp_path)
-    assert [path.name for path in written] == ["adapter.safetensors", "model.safetensors", "fields.png"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in written)
+def test_files_and_back(folder, adapted, written):
+    new, files = written
+    assert [path.name for path in files] == ["adapter.safetensors", "model.safetensors", "fields.png"]
+    assert sorted(path.name for path in new.iterdir()) == sorted(path.name for path in files)
     x = adapted.solved.problem.mesh(7)
-    for problem, net, theta, hard in (load(folder, tmp_path), solve.load(tmp_path)):
+    for problem, net, theta, hard in (load(folder, new), solve.load(new)):
         assert problem.parameters == {"diffusivity": 0.03} and hard
         assert_allclose(problem.function(net, hard)(theta, x)[:, 0], adapted(x), rtol=0, atol=1e-14)
-    assert_array_equal(load(folder / "model.safetensors", tmp_path / "adapter.safetensors")[2], adapted.theta)
+    assert_array_equal(load(folder / "model.safetensors", new / "adapter.safetensors")[2], adapted.theta)
 
 
 def test_full_writes_no_adapter(base, tmp_path):
@@ -267,21 +273,21 @@ def test_full_writes_no_adapter(base, tmp_path):
 
 
 def test_several_adapters_on_one_base(base, folder, adapted, tmp_path):
-    others = {0.03: adapted} | {D: adapt(folder, heat(D), **QUICK) for D in (0.015, 0.025)}
-    for D, done in others.items():
-        done.write(tmp_path / str(D))
-    for D, done in reversed(others.items()):
-        problem, net, theta, _ = load(folder, tmp_path / str(D))
+    several = {0.03: adapted} | {D: adapt(folder, heat(D), **QUICK) for D in (0.015, 0.025)}
+    for D, done in several.items():
+        adapters.save_adapter(tmp_path / f"{D}.safetensors", done.adapter)
+    for D, done in reversed(several.items()):
+        problem, net, theta, _ = load(folder, tmp_path / f"{D}.safetensors")
         assert problem.parameters == {"diffusivity": D}
         assert_array_equal(net(theta, np.eye(2)), done.net(done.theta, np.eye(2)))
         for layer, old in zip(net.layers, base.net.split(base.theta).values()):
             assert_array_equal(layer.terms["spline"].weights.base, old)
 
 
-def test_an_adapter_on_another_base_is_refused(adapted, tmp_path):
-    adapted.write(tmp_path)
+def test_an_adapter_on_another_base_is_refused(written):
+    """The merged network is not the base."""
     with pytest.raises(ValueError, match="adapter.safetensors does not belong to .*: the adapter was made for another network"):
-        load(tmp_path, tmp_path)  # the merged network is not its base
+        load(written[0], written[0])
 
 
 def test_files_that_cannot_be_used(folder, base, adapted, tmp_path):
