@@ -16,8 +16,8 @@ which are refined, D_h with them, until they are those of the base. So large cha
 
 What to expect, from one run for each problem of `kanref.pde` with a parameter that changes by a tenth to a factor of two.
 The networks of `kanref solve` are narrow: adapters of ranks 4 hold nearly half as many numbers. They leave a five-hundredth of
-the error that the unchanged network has (median; a sixtieth at worst). "full" ends within ten times the error of solving
-anew, in a third of the time. If the solution changes its character, solve anew.
+the error that the unchanged network has (median; a sixtieth at worst). "full" usually ends within ten times the error of
+solving anew, in a third of the time. If the solution changes its character, solve anew.
 
 The coarse terms and Levenberg-Marquardt are not from arXiv 2502.06153, of which only the abstract could be read.
 """
