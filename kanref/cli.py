@@ -43,6 +43,16 @@ examples:
 If the file has the target column too, the figures of the prediction are printed to stderr.
 """
 
+CONVERT_EXAMPLES = """\
+examples:
+  kanref convert model/0.1 model.safetensors            a checkpoint of pykan becomes a model of kanref
+  kanref convert kanref-out model/0.1                   and back: pykan.KAN.loadckpt("model/0.1")
+  kanref convert model/0.1 small.pt --to efficient-kan  for load_state_dict(torch.load("small.pt"))
+  kanref convert model.npz model.safetensors            parameters and grids of jaxKAN
+
+Neither torch nor jax is needed, and nothing in a file is executed. What cannot be kept is refused, and named. B is read again
+and compared with A on random samples.
+"""
 
 SOLVE_EXAMPLES = """\
 examples:
@@ -121,6 +131,18 @@ def _parser():
     predict.add_argument("--out", metavar="FILE", help="default: stdout")
     predict.add_argument("--overwrite", action="store_true", help="replace the file")
     predict.set_defaults(run=_predict)
+
+    about = "from one library's model file to another's"
+    convert = commands.add_parser("convert", help=about, epilog=CONVERT_EXAMPLES, formatter_class=raw)
+    convert.add_argument("source", metavar="A", help="a file of kanref, pykan, efficient-kan, fast-kan, ChebyKAN or jaxKAN")
+    convert.add_argument("target", metavar="B", help="its suffix says what it shall be, else --to")
+    kinds = ("kanref", "pykan", "efficient-kan", "fast-kan", "cheby-kan", "jaxkan")
+    convert.add_argument("--to", choices=kinds, help="what B shall be (default: as its suffix says)")
+    kept = "columns of the data that the inputs of A are, from 0: pykan does not store what prune_input kept"
+    convert.add_argument("--columns", type=_counts, metavar="0,2", help=kept)
+    convert.add_argument("--lossy", action="store_true", help="write B even if it is another function; the report says how")
+    convert.add_argument("--overwrite", action="store_true", help="replace B")
+    convert.set_defaults(run=_convert)
 
     demo = commands.add_parser("demo", help="the same as fit, on data made on the spot")
     read = "data of a formula, and the pipeline that finds it: sparsify, prune, make symbolic"
@@ -313,6 +335,15 @@ def _predict(options):
     if predicted.metrics:
         shown = ", ".join(f"{job.FIGURES[name]} {job.cell(value)}" for name, value in predicted.metrics.items())
         print(f"kanref: against the target in {options.data}: {shown}", file=sys.stderr)
+    return 0
+
+
+def _convert(options):
+    from kanref.interop.convert import convert
+
+    reading = {} if options.columns is None else {"columns": options.columns}
+    reports = convert(options.source, options.target, options.to, not options.lossy, options.overwrite, **reading)
+    print("\n".join(map(str, reports)))
     return 0
 
 

@@ -22,6 +22,7 @@ from kanref.bases import BASE_FUNCTIONS, BSpline, Chebyshev, MinMax, Pointwise
 from kanref.edges import Symbolic
 from kanref.free_knots import FreeKnots
 from kanref.functions import LIBRARY, Function, power_of
+from kanref.gaussians import Gaussians
 from kanref.network import KAN, Layer
 from kanref.nodes import Nodes
 from kanref.power_relu import PowerReLU
@@ -30,7 +31,7 @@ from kanref.weights import Fixed, Full, InBasis, LoTRA, LowRank, Masked, Scaled,
 
 FORMAT = 1
 TERMS = Linear, Symbolic, FreeKnots
-BASES = BSpline, Chebyshev, MinMax, PowerReLU
+BASES = BSpline, Chebyshev, MinMax, PowerReLU, Gaussians
 WEIGHTS = Full, Fixed, Masked, Scaled, InBasis, Tucker, LowRank, LoTRA
 PARTS = KAN, Layer, Nodes, *TERMS, *BASES, *WEIGHTS
 KINDS = {kind.__name__: kind for kind in PARTS}

@@ -26,7 +26,7 @@ ROOT = Path(kanref.__file__).parents[1]
 FILES = sorted((ROOT / "kanref").rglob("*.py"))
 LEVELS = (
     "spec tensors jets arrays intervals tables words optimize kernels bench_peers",
-    "bases functions weights terms edges nodes narrow power_relu free_knots",
+    "bases functions weights terms edges nodes narrow power_relu free_knots gaussians",
     "network mlp",
     "grids objectives sparsify symbolic lotra slim multilevel pde initialise data",
     "model plot sklearn interop golden check papers cli io bench job discover solve adapt adapters bounds",

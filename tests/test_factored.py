@@ -15,7 +15,7 @@ from kanref.network import KAN, Layer, kan
 from kanref.terms import Linear
 from kanref.weights import Fixed, Full, LoTRA, LowRank, Masked, Scaled, Tucker
 
-RNG = np.random.default_rng(0)
+draw = lambda: np.random.default_rng(0)  # anew for every network, so that equal ones are equal
 
 
 def tucker(shape):
@@ -24,14 +24,14 @@ def tucker(shape):
 
 KINDS = {
     "full": Full,
-    "fixed": lambda shape: Fixed(RNG.normal(size=shape)),
-    "masked": lambda shape: Masked(Full(shape), RNG.uniform(0, 2, shape[:2])),
+    "fixed": lambda shape: Fixed(draw().normal(size=shape)),
+    "masked": lambda shape: Masked(Full(shape), draw().uniform(0, 2, shape[:2])),
     "tucker": tucker,
-    "lotra": lambda shape: LoTRA(RNG.normal(size=shape), tucker(shape), 0.7),
-    "low rank": lambda shape: LoTRA(RNG.normal(size=shape), LowRank(shape, 1), -1.5),
-    "masked lotra": lambda shape: Masked(LoTRA(RNG.normal(size=shape), tucker(shape), 2.0), RNG.integers(0, 2, shape[:2])),
-    "masked fixed": lambda shape: Masked(Fixed(RNG.normal(size=shape)), RNG.uniform(0, 2, shape[:2])),
-    "masked slim": lambda shape: Masked(tucker(shape), RNG.uniform(0, 2, shape[:2])),
+    "lotra": lambda shape: LoTRA(draw().normal(size=shape), tucker(shape), 0.7),
+    "low rank": lambda shape: LoTRA(draw().normal(size=shape), LowRank(shape, 1), -1.5),
+    "masked lotra": lambda shape: Masked(LoTRA(draw().normal(size=shape), tucker(shape), 2.0), draw().integers(0, 2, shape[:2])),
+    "masked fixed": lambda shape: Masked(Fixed(draw().normal(size=shape)), draw().uniform(0, 2, shape[:2])),
+    "masked slim": lambda shape: Masked(tucker(shape), draw().uniform(0, 2, shape[:2])),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
