@@ -54,6 +54,16 @@ Neither torch nor jax is needed, and nothing in a file is executed. What cannot 
 and compared with A on random samples.
 """
 
+CONFORMANCE_EXAMPLES = """\
+examples:
+  kanref conformance kanref.golden.adapters.kanref       kanref itself: how far from the reference, group by group
+  kanref conformance kanref.golden.adapters.pykan        pykan, where it is installed; also efficient_kan, jaxkan, fast_kan
+  kanref conformance mylib.kanref_adapter --group bspline
+
+Your own adapter is a module in the current folder or installed, with a function for every operation that it offers;
+python -c "from kanref.golden import protocol; print(protocol.table())" lists them. The exit code is 0 if nothing failed.
+"""
+
 SOLVE_EXAMPLES = """\
 examples:
   kanref solve burgers                              error by level, model and figure in kanref-solve/
@@ -189,6 +199,15 @@ def _parser():
     check = commands.add_parser("check", help="test the gradients of networks of every kind")
     check.add_argument("--seed", type=int, default=0, help="of the random networks (default 0)")
     check.set_defaults(run=_check)
+
+    about = "put another implementation of KANs to the golden vectors"
+    conformance = commands.add_parser("conformance", help=about, epilog=CONFORMANCE_EXAMPLES, formatter_class=raw)
+    what = "a module or object with functions of kanref.golden.protocol, as mylib.kanref_adapter"
+    conformance.add_argument("adapter", metavar="MODULE:NAME", help=what)
+    conformance.add_argument("--group", type=_words, metavar="A,B", help="only these groups")
+    conformance.add_argument("--dtype", choices=("float64", "float32"), help="only in this precision (default: both)")
+    conformance.add_argument("--json", action="store_true", help="print the report as JSON")
+    conformance.set_defaults(run=_conformance)
 
     known = "experiments:\n" + aligned([(f"  {name}", what) for name, what in EXPERIMENTS.items()], 2)
     about = "the papers' tables and figures, beside their numbers"
@@ -401,6 +420,20 @@ def _check(options):
         print("\r", end="", file=sys.stderr)
     print(check.table(rows))
     return 0 if all(row.passed for row in rows) else 1
+
+
+def _conformance(options):
+    from kanref.golden import conformance
+
+    sys.path.insert(0, os.getcwd())  # adapters are looked for here, too, as `python -m` does
+    shown = sys.stderr.isatty()
+    say = (lambda done, total: print(f"\r{done} of {total} ", end="", file=sys.stderr, flush=True)) if shown else None
+    dtypes = conformance.DTYPES if options.dtype is None else [options.dtype]
+    report = conformance.run(conformance.load(options.adapter), options.group, dtypes, say)
+    if shown:
+        print("\r", end="", file=sys.stderr)
+    print(report.json() if options.json else report.table())
+    return 0 if report.passed else 1
 
 
 def _bench(options):

@@ -50,10 +50,11 @@ ALSO = {  # beside the standard library and NumPy, anywhere in the file
     "data": {"scipy", "snappy", "sklearn"},
     "pde": {"scipy"},
     "bench_peers": PEERS,
+    "golden": PEERS | {"scipy", "mpmath", "tensorly", "pytest"},
 }
 DOORS = {"scipy", "numba", "sympy", "matplotlib", "safetensors", "sklearn", "tqdm"}  # what floor 4 may use
 EARLY = {"numpy", "scipy", "numba"}  # what may be imported outside functions; the rest costs seconds
-EARLY_IN = {"plot": {"matplotlib"}, "sklearn": {"sklearn"}}
+EARLY_IN = {"plot": {"matplotlib"}, "sklearn": {"sklearn"}, "golden": PEERS | {"mpmath", "pytest"}}
 GENERATORS = {"default_rng", "Generator", "SeedSequence", "PCG64", "BitGenerator"}
 
 
