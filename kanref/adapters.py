@@ -33,21 +33,22 @@ class Adapter:
 
 
 def fingerprint(net, theta):
-    """SHA-256 of what a network computes with, adapters apart: the bases, weights and nodes of all layers, frozen."""
-
-    def without(l, name, term, own):
-        weights = unmasked(getattr(term, "weights", None))
-        if not isinstance(weights, LoTRA):
-            return lotra.fixed(l, name, term, own)
-        return Linear(term.basis, Fixed(weights.base)), {}
-
-    frozen, _ = lotra.freeze(*change_terms(net, theta, without))
+    """SHA-256 of what a network computes with: the bases, weights and nodes of all layers, frozen."""
+    frozen, _ = lotra.freeze(net, theta)
     constants = {}
     sha = hashlib.sha256(json.dumps(encode(frozen, constants), sort_keys=True).encode())
     for name, a in constants.items():
         sha.update(f"{name} {a.shape}".encode())
         sha.update(np.ascontiguousarray(a))
     return sha.hexdigest()
+
+
+def without(l, name, term, own):
+    """A change: what an adapter stands on, as constants."""
+    weights = unmasked(getattr(term, "weights", None))
+    if not isinstance(weights, LoTRA):
+        return term, own
+    return Linear(term.basis, Fixed(weights.base)), {}
 
 
 def detach(net, theta):
@@ -60,13 +61,14 @@ def detach(net, theta):
                 parts[f"{l}.{name}"] = weights.scale, {array: own[f"{name}.{array}"].copy() for array in term.arrays}
     if not parts:
         raise ValueError(f"the network has no adapters; make them by lotra.adapt(net, theta, ranks):\n{net!r}")
-    return Adapter(parts, fingerprint(net, theta))
+    return Adapter(parts, fingerprint(*change_terms(net, theta, without)))
 
 
 def attach(net, theta, adapter):
     """The base network with an adapter on it: net and theta of the network that `detach` was called with.
 
-    Raises ValueError if the network is not the one that the adapter was made for, to the bit.
+    Raises ValueError if the network is not the one that the adapter was made for, to the bit: neither is that one with
+    another adapter on it.
     """
     if fingerprint(net, theta) != adapter.base:
         raise ValueError(

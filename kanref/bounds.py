@@ -25,6 +25,7 @@ from kanref.check import ULPS, UNIFORM_ULPS
 from kanref.intervals import Interval, down, up
 from kanref.nodes import AFFINE
 from kanref.terms import Linear
+from kanref.weights import LoTRA, LowRank, Masked, Scaled, Tucker
 
 CELLS = 16  # of every span
 BOXES = 4096  # that a box is cut into, at most
@@ -188,19 +189,44 @@ def layer_range(layer, arrays, x):
         if not isinstance(term, Linear) or not isinstance(term.basis, BSpline | Pointwise):
             kind = type(getattr(term, "basis", term)).__name__
             raise TypeError(f"no bounds are known for the term {name!r}, {kind}; B-splines and base functions have some")
-        W = term.weights.tensor({array: arrays[f"{name}.{array}"] for array in term.arrays}).astype(float)
-        (splines if isinstance(term.basis, BSpline) else base).append((term.basis, W))
+        own = {array: arrays[f"{name}.{array}"] for array in term.arrays}
+        W = term.weights.tensor(own).astype(float)
+        (splines if isinstance(term.basis, BSpline) else base).append((term.basis, W, largest(term.weights, own)))
     values, slopes, sizes = [], [], []
     for p in range(layer.inputs):
-        own, alone = x[:, p], [(f, V[:, p, 0]) for f, V in base]
-        parts = [spline_range(basis, W[:, p], p, own, [] if k else alone) for k, (basis, W) in enumerate(splines)]
+        own, alone = x[:, p], [(f, V[:, p, 0]) for f, V, _ in base]
+        parts = [spline_range(basis, W[:, p], p, own, [] if k else alone) for k, (basis, W, _) in enumerate(splines)]
         value, slope = map(sum_of, zip(*(parts or [base_range(alone, own)])))
         values.append(value)
         slopes.append(slope)
-        of_base = base_range([(f, np.abs(V)) for f, V in alone], own)
-        sizes.append(sum(np.abs(W[:, p]).max(1) for _, W in splines) + next(iter(of_base)).magnitude)
+        of_base = base_range([(f, size[:, p, 0]) for f, _, size in base], own)
+        sizes.append(sum(size[:, p].max(1) for _, _, size in splines) + next(iter(of_base)).magnitude)
     stacked = lambda parts: Interval(np.stack([i.low for i in parts], -1), np.stack([i.high for i in parts], -1))
     return stacked(values), stacked(slopes), np.stack(sizes, -1)
+
+
+def largest(weights, arrays):
+    """|W| (Q, P, K) as it were if nothing cancelled where W is computed from other arrays: what rounding there goes by."""
+    if isinstance(weights, LoTRA):
+        return np.abs(weights.base) + abs(weights.scale) * largest(weights.adapter, arrays)
+    if isinstance(weights, Masked):
+        return largest(weights.inner, arrays) * np.abs(weights.mask)[:, :, None]
+    if isinstance(weights, Scaled):
+        return largest(weights.inner, arrays) * np.abs(arrays["scale"])[:, :, None]
+    if isinstance(weights, Tucker | LowRank):
+        return weights.tensor({name: np.abs(a.astype(float)) for name, a in arrays.items()})
+    return np.abs(weights.tensor(arrays).astype(float))
+
+
+def products(weights):
+    """How many roundings more an entry of W takes at most where it is computed, each in proportion to `largest`."""
+    if isinstance(weights, LoTRA):
+        return products(weights.adapter) + 3
+    if isinstance(weights, Masked | Scaled):
+        return products(weights.inner) + 1
+    if isinstance(weights, Tucker):
+        return sum(weights.ranks) + 3
+    return weights.rank + 1 if isinstance(weights, LowRank) else 0
 
 
 def sum_of(intervals):
@@ -283,6 +309,7 @@ def rounding(layer, x, slopes, sizes, unit):
     rounded knots, weights and products, and of the sum over all of them, one after the other."""
     own, shift, J = 8.0, np.zeros(layer.inputs), 1
     for term in layer.terms.values():
+        own = own + products(term.weights)
         if isinstance(term.basis, BSpline):
             t, d = term.basis.knots, term.basis.degree
             spacing = np.where(term.basis.steps > 0, term.basis.steps, np.inf)

@@ -83,14 +83,14 @@ def adapt(
 ):
     """The network with all it has frozen, and trained adapters of low tensor rank on some of its terms: net, theta.
 
-    ranks: one number for all modes (cut to their sizes), or (r_out, r_in, r_basis); also {layer: ranks};
+    ranks: one number for all modes (cut to their sizes), or (r_out, r_in, r_basis); also {layer: ranks}, for these layers;
     kind: "tucker", or "matrix" for LoRA on the unfolding along outputs, `LowRank` of one rank (only with start="output");
     start: how the adapter begins at zero, without being a stationary point (a reconstruction):
         "output"    U_out = 0, the others random (LoRA's B = 0): the first step moves U_out only
         "core"      core = 0, factors random: the first step moves the core only
         "gradient"  core = 0, factors the leading singular vectors of the unfoldings of the loss's full gradient, which the
                     vector `gradient` (net.size,) gives: the first step goes along the truncated gradient itself
-    layers, terms: which layers (all for None), and the names of the terms that are adapted.
+    layers, terms: which layers (None for all, or those that `ranks` names), and the names of the terms that are adapted.
 
     Variances keep sizes of 1 within the adapter: U_in N(0, 1/P); U_basis N(0, 1) for splines, N(0, 1/K) for global bases;
     U_out N(0, 1); core N(0, 1/(r_in r_basis)); of a matrix, left = 0 and right as U_in times U_basis.
@@ -101,7 +101,9 @@ def adapt(
     if (gradient is None) == (start == "gradient"):
         raise ValueError('gradient must be given for start="gradient", and only then; objective(theta)[1] is one')
     rng = np.random.default_rng(seed)
-    chosen = chosen_layers(net, layers)
+    chosen = chosen_layers(net, list(ranks) if layers is None and isinstance(ranks, dict) else layers)
+    if isinstance(ranks, dict) and (missing := set(chosen) - ranks.keys()):
+        raise ValueError(f"ranks name the layers {sorted(ranks)}, but layers has {sorted(missing)} too; give ranks for all")
     slopes = split_layers(net, gradient) if gradient is not None else None
     count = 0
 
@@ -140,11 +142,11 @@ def _matrix(shape, rank):
 
 
 def _full_gradient(weights, slope, l, name):
-    """The gradient with respect to W itself."""
+    """The gradient with respect to W itself; of edges that a mask switches off it is zero."""
     if isinstance(weights, Full):
         return slope["W"]
     if isinstance(weights, Masked) and isinstance(weights.inner, Full):
-        return slope["W"]
+        return slope["W"] / np.where(weights.mask == 0, 1, weights.mask)[:, :, None]
     raise TypeError(f'start="gradient" needs full weights, but {name!r} of layer {l} has {type(weights).__name__}')
 
 
@@ -186,7 +188,8 @@ def unmerge(net, theta, adapters):
     every bit matters, as `kanref.adapters.attach` demands.
     """
     adapted, vector = adapters
-    shapes = lambda net: [{name: term.shape for name, term in layer.terms.items()} for layer in net.layers]
+    shape = lambda term: getattr(term, "weights", term).shape
+    shapes = lambda net: [{name: shape(term) for name, term in layer.terms.items()} for layer in net.layers]
     if shapes(adapted) != shapes(net):
         raise ValueError(f"adapters must belong to this network, but they are on\n{adapted!r}\nand it is\n{net!r}")
     own = split_layers(adapted, vector)
@@ -196,8 +199,10 @@ def unmerge(net, theta, adapters):
         weights = unmasked(getattr(added, "weights", None))
         if not isinstance(weights, LoTRA):
             return term, arrays
-        product = weights.adapter.tensor({array: own[l][f"{name}.{array}"] for array in added.arrays})
-        return term, term.weights.start(term.weights.tensor(arrays) - weights.scale * product)
+        product = weights.scale * weights.adapter.tensor({array: own[l][f"{name}.{array}"] for array in added.arrays})
+        if isinstance(added.weights, Masked):
+            product = product * added.weights.mask[:, :, None]
+        return term, term.weights.start(term.weights.tensor(arrays) - product)
 
     return change_terms(net, theta, change)
 

@@ -17,6 +17,7 @@ import numpy as np
 from kanref.bases import BSpline
 from kanref.grids.rebase import change_terms, chosen_layers
 from kanref.network import KAN
+from kanref.optimize import Stop
 from kanref.tensors import chosen_ranks
 from kanref.terms import Linear
 from kanref.weights import Tucker
@@ -71,7 +72,8 @@ def start(kind, basis, variance, rng):
 def smooth(basis, inputs):
     """U (K, K): the columns are smooth functions of mean square 1 on the domain (or [-1, 1]), the constant last; see `slim`."""
     local = isinstance(basis, BSpline)
-    s, ends = ((np.arange(200) + 0.5) / 100 - 1)[:, None], np.array([[-1.0, 1.0]] * inputs)
+    points, ends = max(200, 4 * basis.size), np.array([[-1.0, 1.0]] * inputs)  # enough to determine all functions
+    s = ((np.arange(points) + 0.5) / (points / 2) - 1)[:, None]
     low, high = (basis.domain if local else ends).T
     first, values = basis.derivatives((low + high) / 2 + s * (high - low) / 2, 0)
     B = np.zeros((*first.shape, basis.size))
@@ -162,7 +164,7 @@ def choices(net, theta, loss, ranks=(1, 2, 3, 4, 6, 8), *, minimise: Callable | 
 
     loss: net -> objective. ranks: a list of what `slimmed` takes. minimise: (objective, theta) -> `Result`, as
     functools.partial(lbfgs, steps=100); None does not train on. measure: (net, theta) -> error, on data that were not trained
-    on, best; by default the loss itself.
+    on, best; by default the loss itself. Ctrl-C while a row is trained ends the table with that row.
 
         table = choices(net, theta, lambda net: mse(net, x, y), minimise=partial(lbfgs, steps=100))
         print(table); net, theta = table.rows[3].net, table.rows[3].theta
@@ -173,7 +175,9 @@ def choices(net, theta, loss, ranks=(1, 2, 3, 4, 6, 8), *, minimise: Callable | 
         small, few = slimmed(net, theta, wanted)
         before, after = float(measure(small, few)), None
         if minimise is not None:
-            few = minimise(loss(small), few).theta
-            after = float(measure(small, few))
+            result = minimise(loss(small), few)
+            few, after = result.theta, float(measure(small, result.theta))
         rows.append(Choice(wanted, before, after, small, few))
+        if minimise is not None and result.reason is Stop.INTERRUPTED:
+            break
     return Choices(net.size, float(measure(net, theta)), tuple(rows))

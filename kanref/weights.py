@@ -309,6 +309,7 @@ class LoTRA:
             raise ValueError(f"base has shape {base.shape}, but its adapter has shape {self.adapter.shape}; they must agree")
         if not np.isfinite(self.scale) or self.scale == 0:
             raise ValueError(f"scale must be finite and not zero, but it is {self.scale}")
+        object.__setattr__(self, "scale", float(self.scale))  # as NumPy's scalars would change the precision of arrays
         base = public_order(kernel_order(base))  # in memory as what is added to it
         base.flags.writeable = False
         object.__setattr__(self, "base", base)

@@ -82,6 +82,25 @@ def test_a_jump_of_the_value_makes_the_constant_infinite_only_where_it_is():
     assert bounds.lipschitz(net, theta, [[-0.5, 0.5]]) < 3
 
 
+@pytest.mark.parametrize("kind", lotra.KINDS)
+def test_rounding_errors_of_weights_that_cancel(kind):
+    """An adapter that takes nearly all of its base away: what is left is small, its rounding errors are not."""
+    net = kan([2, 4, 1], intervals=3, base=None)
+    ranks = {0: (4, 2, 6), 1: (1, 4, 4)} if kind == "tucker" else {0: 4, 1: 1}
+    net, theta = lotra.adapt(net, net.init(1), ranks, kind=kind)
+    for l, layer in enumerate(net.layers):
+        weights = layer.terms["spline"].weights
+        for name, a in weights.adapter.start(-(1 - 1e-5) * weights.base).items():
+            net.split(theta)[f"{l}.spline.{name}"][:] = a
+    box, x = [[-1, 1]] * 2, np.random.default_rng(0).uniform(-1, 1, (SAMPLES, 2))
+    exact, few = net(theta, x), theta.astype(np.float32)
+    y = net(few, x.astype(np.float32))
+    apart = np.abs(y - exact).max()
+    assert 1e-3 * np.abs(exact).max() < apart <= bounds.rounding_error(net, theta, box, boxes=100)[0]
+    low, high = bounds.output_range(net, few, box, 100)
+    assert (low <= y).all() and (y <= high).all()
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_rounding_errors_are_within_their_bound(name):
     net, theta, box, x = case(name)

@@ -16,7 +16,7 @@ from kanref.nodes import Nodes
 from kanref.pde import PROBLEMS
 from kanref.sparsify import masked
 from kanref.terms import Linear
-from kanref.weights import Fixed, LoTRA, LowRank, Tucker
+from kanref.weights import Fixed, LoTRA, LowRank, Masked, Tucker
 
 X = np.random.default_rng(0).uniform(-1.2, 1.2, (40, 3))
 Y = np.random.default_rng(1).normal(size=(40, 2))
@@ -121,9 +121,17 @@ def test_unmerging_takes_the_adapters_off_again(name, kind):
     assert np.abs(new(vector, X) - net(theta, X)).max() > 1e-3
 
 
-def test_only_adapters_of_the_network_can_be_unmerged():
+def test_unmerging_leaves_nothing_under_masks():
+    *_, new, vector = adapted("pruned")
+    merged, theta = lotra.merge(new, vector + 0.3)
+    back, own = lotra.unmerge(merged, theta, (new, vector + 0.3))
+    off = merged.layers[0].terms["spline"].weights.mask == 0
+    assert off.any() and (back.split(own)["0.spline.W"][off] == 0).all()
+
+
+@pytest.mark.parametrize("other", [kan([3, 5, 2], intervals=3), kan([3, 4, 2], intervals=6)], ids=["wider", "finer"])
+def test_only_adapters_of_the_network_can_be_unmerged(other):
     *_, new, vector = adapted("plain")
-    other = kan([3, 5, 2], intervals=3)
     with pytest.raises(ValueError, match="adapters must belong to this network"):
         lotra.unmerge(other, other.init(0), (new, vector))
 
@@ -255,6 +263,46 @@ def test_several_adapters_on_one_base():
         assert np.array_equal(again(own, X), new(vector, X))
 
 
+def test_adapters_on_adapters():
+    """Each stands on what it was made for: a second one on base and first together, which are no base of the first."""
+    net, theta = NETS["bias"]()
+    first, one = lotra.adapt(net, theta, 2)
+    second, two = lotra.adapt(first, one + 0.1, 2, seed=1)
+    again, own = adapters.attach(first, one + 0.1, adapters.detach(second, two + 0.1))
+    assert np.array_equal(again(own, X), second(two + 0.1, X))
+    with pytest.raises(ValueError, match="made for another network"):
+        adapters.attach(first, one + 0.1, adapters.detach(first, one + 0.1))
+
+
+@pytest.mark.parametrize("scale", [np.float64(0.5), np.float32(0.5), 2])
+def test_scales_of_any_type_keep_the_precision(scale, tmp_path):
+    net, theta = NETS["plain"]()
+    new, vector = lotra.adapt(net, theta.astype(np.float32), 2, scale=scale)
+    weights = new.layers[0].terms["spline"].weights
+    arrays = {name: new.split(vector)[f"0.spline.{name}"] for name in weights.arrays}
+    assert weights.tensor(arrays).dtype == np.float32
+    adapters.save_adapter(tmp_path / "a", adapters.detach(new, vector))
+    assert adapters.load_adapter(tmp_path / "a").parts["0.spline"][0] == scale
+
+
+def test_the_gradient_start_sees_through_masks_of_any_value():
+    """Masks with 2 on some edges, and half the weights there: the same function of the same tensors, so the same factors."""
+    net, theta = NETS["pruned"]()
+    layer, W = net.layers[0], net.split(theta)["0.spline.W"]
+    spline = layer.terms["spline"]
+    mask = spline.weights.mask * np.array([2.0, 1.0, 1.0])
+    doubled = Masked(spline.weights.inner, mask)
+    other, own = replace(layer, terms=layer.terms | {"spline": Linear(spline.basis, doubled)}), theta.copy()
+    other = replace(net, layers=(other, *net.layers[1:]))
+    other.split(own)["0.spline.W"][:] = doubled.start(W * spline.weights.mask[:, :, None])["W"]
+    assert_allclose(other(own, X), net(theta, X), rtol=0, atol=1e-15)
+    found = []
+    for n, t in ((net, theta), (other, own)):
+        new, vector = lotra.adapt(n, t, 2, start="gradient", gradient=objectives.mse(n, X, Y)(t)[1])
+        found.append(np.abs(vector))  # singular vectors have a sign
+    assert_allclose(*found, rtol=0, atol=1e-12)
+
+
 # ----------------------------------------------------------------------------------------------------------------- rates
 
 
@@ -302,6 +350,8 @@ def test_rates_are_spread_over_theta():
     assert views["0.spline.U_in"][0, 0] == pytest.approx(0.1 * lotra.RATIO / (3 * 2**0.5))
     assert views["0.spline.U_basis"][0, 0] == pytest.approx(0.1 * lotra.RATIO / (6 * 3) ** 0.5)
     assert (views["1.spline.core"] == 0.1).all() and (views["1.spline.U_out"] == 0.1).all()
+    some = adapted("plain", ranks={1: 2})[2]  # the other layers stay frozen
+    assert isinstance(some.layers[0].terms["spline"].weights, Fixed) and list(some.layout)[0] == "1.spline.core"
     plain = kan([3, 4, 2])
     assert (lotra.rates(plain, 0.1) == 0.1).all()
     descent = new.split(lotra.rates(new, 1.0, "descent", ratio=1))
@@ -322,6 +372,7 @@ def symbolic_layer():
         (lambda n, t: lotra.adapt(n, t, 2, gradient=t), ValueError, "and only then"),
         (lambda n, t: lotra.adapt(n, t, 2, terms=("splines",)), ValueError, "no layer has terms named splines"),
         (lambda n, t: lotra.adapt(n, t, (9, 1, 1)), ValueError, "ranks must be from 1 to the sizes"),
+        (lambda n, t: lotra.adapt(n, t, {0: 2}, layers=[0, 1]), ValueError, r"ranks name the layers \[0\], but layers has \[1\]"),
         (lambda n, t: lotra.adapt(n, t, 2, layers=[2]), ValueError, "an entry of layers must be from 0 to 1, but it is 2"),
         (lambda n, t: lotra.freeze(s := symbolic_layer(), s.init(0)), TypeError, "'symbolic' of type Symbolic, which cannot"),
         (lambda n, t: adapters.detach(n, t), ValueError, "the network has no adapters"),

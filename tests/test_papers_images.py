@@ -87,7 +87,7 @@ def test_rivals_are_the_smallest_full_networks_that_are_as_accurate():
     accuracies = {"a": [0.9, 0.92], "b": [0.9, 0.9], "c": [0.95, 0.93], "slim": [0.9, 0.92], "mlp": [1.0, 1.0]}
     sizes = {"a": 300, "b": 400, "c": 500, "slim": 100, "mlp": 10}
     results = {name: [{"parameters": sizes[name], "test": test} for test in own] for name, own in accuracies.items()}
-    assert images.rival(results, rows, "slim", "test") == "3.0 (a)"
+    assert images.rival(results, rows, "slim", "test") == "3.0 (a) !"
     assert images.rival(results, rows, "slim", "test", (5, 3)) == "5.0 (c)"
     results["slim"][0]["test"] = 0.99
     assert images.rival(results, rows, "slim", "test") == "> 5.0"
@@ -167,14 +167,15 @@ def test_the_record_has_slim_kans_above_97_per_cent_on_every_seed(record, name):
 
 
 def test_the_record_has_five_times_fewer_parameters_at_equal_accuracy(record):
-    """Issue 5, claim 5: against full KANs on the same knots by test and validation; on any knots by test alone. By validation,
-    which is the finer measure, full KANs on coarse knots come nearer: that bound is missed."""
+    """Against full KANs on the same knots by test and validation; on any knots by test alone. By validation, which is the finer
+    measure, full KANs on coarse knots come nearer: there the bound is missed, and the table says so."""
     rows, shown = images.DIGITS["rows"], images.DIGITS["shown"]
     for name in (shown, "hosvd [64, 32, 10] 5/3", "slim [64, 24, 10] 5/3"):
         for measure in images.MEASURES:
             assert times(images.rival(record, rows, name, measure, images.FINE)) >= 5
     assert times(images.rival(record, rows, shown, "test")) >= 5
-    assert 2 < times(images.rival(record, rows, shown, "validation")) < 5
+    missed = images.rival(record, rows, shown, "validation")
+    assert 2 < times(missed) < images.FEWER and missed.endswith(" !")
 
 
 def test_the_record_has_mlps_at_least_as_good_as_slim_kans_of_their_size(record):

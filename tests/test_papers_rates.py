@@ -137,8 +137,10 @@ def test_recorded_parts(record):
 
 
 def test_recorded_best_rates(record):
-    """Issue 5, claim 4: the best base rate within a factor of 2 with the theory, over 16..256 inputs and 8..64 functions."""
-    drift = {study: {way: found[2] for way, found in ways.items()} for study, ways in rates.summary(record, rates.PLAN).items()}
+    """The best base rate moves by at most 2 with the theory over 16..256 inputs, and over 8..64 functions in one study of three;
+    what misses, by its name and in the table."""
+    found = rates.summary(record, rates.PLAN)
+    drift = {study: {way: own[2] for way, own in ways.items()} for study, ways in found.items()}
     missed = {"Adam, Chebyshev, n_d": 2.05, "descent, splines, n_d": 2.25, "descent, splines, ranks": 2.25}
     assert {study for study, found in drift.items() if found["theory"] > 2} == set(missed)
     assert all(drift[study]["theory"] < bound for study, bound in missed.items())
@@ -151,14 +153,18 @@ def test_recorded_best_rates(record):
         "descent, splines, n_out": 6,
     }.items():
         assert drift[study]["equal"] > least and drift[study]["equal"] > 1.1 * drift[study]["theory"]
-    for study in ("Adam, splines, n_d", "Adam, Chebyshev, n_d", "descent, splines, n_d"):  # where equal rates lose nothing
+    for study in ("Adam, splines, n_d", *missed):  # where equal rates lose nothing
         assert drift[study]["equal"] < min(1.6, drift[study]["theory"])
+    table = rates.text(record, found, rates.PLAN)
+    assert table.count(" !") == 3 + 5 and table.endswith("theory 7 of 10 studies, equal 5 of 10 studies")
 
 
 def test_recorded_price_of_a_rate_that_was_tuned_on_a_narrow_layer(record):
     found = rates.summary(record, rates.PLAN)
     for study, price in {"Adam, splines, n_in": 1.5, "Adam, Chebyshev, n_in": 2, "descent, splines, n_in": 10}.items():
         assert found[study]["theory"][3] < 1.2 and found[study]["equal"][3] > price
+    lowest = lambda study, way: found[study][way][0][-1].min()
+    assert all(0.3 < lowest(study, "equal") / lowest(study, "theory") < 2 for study in found), "tuned anew, about as low"
 
 
 def test_a_cell_computed_again_is_the_recorded_one(record):

@@ -40,7 +40,10 @@ def test_program_prints_what_the_readme_says():
         assert float(figure) / 2 <= float(error) <= 2 * float(figure)
 
 
-@pytest.mark.parametrize("section", ["## From data to a formula", "## Differential equations, from coarse to fine"])
+PROGRAMS = "## From data to a formula", "## Differential equations, from coarse to fine", "## From one equation to the next"
+
+
+@pytest.mark.parametrize("section", PROGRAMS)
 def test_programs_print_these_very_words(section):
     printed = README.read_text().split(section, 1)[1].split("It prints\n\n```\n", 1)[1].split("```")[0]
     assert run(block(section, "python")) == printed

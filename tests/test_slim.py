@@ -1,5 +1,6 @@
 """Slim KANs: the variance rule, truncated HOSVD, gradients, the table of choices, and both ways through a layer."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -49,10 +50,14 @@ def test_the_variance_rule(name, ranks, variance):
     assert isinstance(new.layers[0].terms["spline"].weights, Tucker)
 
 
-@pytest.mark.parametrize("name", [name for name in BASES if name.startswith("splines")])
+MANY = {"splines of many intervals": (lambda P: BSpline.uniform(P, 260, 3), (-1, 1))}
+
+
+@pytest.mark.parametrize("name", [*[name for name in BASES if name.startswith("splines")], *MANY])
 def test_it_starts_from_smooth_functions(name):
     """The columns of U_basis are Legendre polynomials, up to the splines' degree exactly, the constant last."""
-    basis, ends = BASES[name][0](3), BASES[name][1]
+    build, ends = (BASES | MANY)[name]
+    basis = build(3)
     s = np.linspace(-1, 1, 50)
     x = np.broadcast_to(((s + 1) / 2 * (ends[1] - ends[0]) + ends[0])[:, None], (50, 3))
     g = basis.dense(x) @ slim.smooth(basis, 3)
@@ -154,6 +159,14 @@ def test_choices_without_training():
     table = slim.choices(net, net.init(0), lambda net: objectives.mse(net, X, X[:, 0]), [1])
     assert table.rows[0].after is None and "trained" not in repr(table)
     assert table.rows[0].before == objectives.mse(table.rows[0].net, X, X[:, 0]).value(table.rows[0].theta)
+
+
+def test_an_interrupt_ends_the_table_with_its_row():
+    net = kan([3, 6, 1], intervals=4)
+    loss = lambda net: objectives.mse(net, X, X[:, 0])
+    for reason, count in ((optimize.Stop.INTERRUPTED, 1), (optimize.Stop.STEPS, 3)):
+        minimise = lambda f, theta, reason=reason: replace(optimize.lbfgs(f, theta, steps=1), reason=reason)
+        assert len(slim.choices(net, net.init(0), loss, [1, 2, 3], minimise=minimise).rows) == count
 
 
 # --------------------------------------------------------------------------------------------------------------- messages

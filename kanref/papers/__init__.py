@@ -27,4 +27,10 @@ EXPERIMENTS = {
     "allen_cahn": "the Allen-Cahn equation across levels",
     "levels": "Poisson's equation of Liu et al., multilevel and Levenberg-Marquardt",
     "cycles": "V- and W-cycles beside nested iteration at equal work, on four problems",
+    # Gao, Ng and Tan, arXiv 2502.06153: reconstructions, as only its abstract could be read
+    "transfer": "from one differential equation to others of its family: LoTRA, full fine-tuning, matrix LoRA, from scratch",
+    "rates": "a learning rate for every component of an adapter, against one for all",
+    "updates": "the tensor rank of real updates, and bounds of what cutting it costs",
+    "slim": "Slim KANs on special and toy functions, beside full KANs and MLPs",
+    "images": "digits (and MNIST, if there) by Slim KANs, full KANs and MLPs",
 }

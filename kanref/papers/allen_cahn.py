@@ -37,8 +37,8 @@ from kanref.mlp import start as mlp_start
 from kanref.multilevel.nested import Stage, least_squares, nested
 from kanref.multilevel.relu_form import in_relus
 from kanref.network import KAN, spline_layer
-from kanref.optimize import Stop, schedules
-from kanref.papers.experiment import cells, rounded
+from kanref.optimize import schedules
+from kanref.papers.experiment import cells, finished, rounded
 from kanref.pde.allen_cahn import allen_cahn
 from kanref.pde.weighting import Attention
 from kanref.words import aligned
@@ -192,9 +192,7 @@ def train(key, plan):
         net, theta, loss_of, stages, safeguard = adam_plan(row, seed, plan, hard)
     problem.reference(np.zeros((1, 2)))  # computed once, before the clock starts
     trace = Trace(hard, plan["every"] if recipe != NEWTON else plan["every"] // 10)
-    done = nested(net, theta, loss_of, stages, safeguard=safeguard, callback=trace)
-    if done.reason is Stop.INTERRUPTED:
-        raise KeyboardInterrupt  # half a run is no result
+    done = finished(nested(net, theta, loss_of, stages, safeguard=safeguard, callback=trace))
     seconds = trace.seconds
     L2, largest = problem.errors(done.net, done.theta, grid(161, 101), hard)
     x = grid(*SHOWN)

@@ -33,7 +33,7 @@ from kanref.multilevel.nested import Stage, least_squares, nested
 from kanref.multilevel.relu_form import in_relus
 from kanref.network import kan
 from kanref.optimize import schedules
-from kanref.papers.experiment import cells, rounded
+from kanref.papers.experiment import cells, finished, rounded
 from kanref.pde.burgers import burgers
 from kanref.words import aligned
 
@@ -218,13 +218,6 @@ def as_well_as_possible(row, seed, plan, watch):
     stages = [Stage(least_squares(count), refine=int(l > 0)) for l, count in enumerate(steps)]
     done = finished(train(net, theta, stages=stages))
     return [(2**l, level.net, level.theta) for l, level in enumerate(done.levels)]
-
-
-def finished(done):
-    """What `nested` returned; half a run is no result."""
-    if done.reason is optimize.Stop.INTERRUPTED:
-        raise KeyboardInterrupt
-    return done
 
 
 def train(key, plan):

@@ -18,7 +18,7 @@ import numpy as np
 from kanref import objectives, optimize
 from kanref.mlp import mlp, start
 from kanref.network import kan
-from kanref.papers.experiment import cells
+from kanref.papers.experiment import cells, finished
 from kanref.words import aligned
 
 PAPER = 3.99e-6  # pykan's example, every phase
@@ -59,9 +59,8 @@ def learn(name, steps=STEPS):
     net, theta = build(name)
     points, results = phases(), []
     for phase in range(PHASES):
-        result = optimize.lbfgs(objectives.mse(net, points[phase], peaks(points[phase])), theta, steps=steps[name[:3]])
-        if result.reason is optimize.Stop.INTERRUPTED:
-            raise KeyboardInterrupt  # half a history is no result
+        objective = objectives.mse(net, points[phase], peaks(points[phase]))
+        result = finished(optimize.lbfgs(objective, theta, steps=steps[name[:3]]))
         theta = result.theta
         seen = points[: phase + 1].ravel()
         everything = objectives.mse(net, seen, peaks(seen)).value(theta)

@@ -10,6 +10,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from kanref.io import write_atomically
+from kanref.optimize import Stop
 
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("NUMBA", "OMP", "OPENBLAS", "MKL")}
 
@@ -37,6 +38,13 @@ def rounded(numbers, digits):
     if np.ndim(numbers):
         return [rounded(part, digits) for part in numbers]
     return float(f"{numbers:.{digits}g}")
+
+
+def finished(result):
+    """What an optimiser or `nested` returned. Raises KeyboardInterrupt if Ctrl-C cut it short: half a run is no result."""
+    if result.reason is Stop.INTERRUPTED:
+        raise KeyboardInterrupt
+    return result
 
 
 def _done(path, settings):

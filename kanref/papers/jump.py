@@ -38,7 +38,7 @@ from kanref.multilevel.nested import Stage, least_squares, nested
 from kanref.multilevel.relu_form import in_relus
 from kanref.network import kan
 from kanref.optimize import schedules
-from kanref.papers.experiment import cells, rounded
+from kanref.papers.experiment import cells, finished, rounded
 from kanref.pde.poisson_jump import grid, poisson_jump
 from kanref.pde.weighting import Attention
 from kanref.words import aligned
@@ -147,9 +147,7 @@ class Watch:
 
     def ended(self, net, result):
         """A level [intervals, parameters, loss, L2, largest error, evaluations, seconds] that was trained to its end."""
-        if result.reason is optimize.Stop.INTERRUPTED:
-            raise KeyboardInterrupt  # half a run is no result
-        now, self.before = process_time(), self.before + result.evaluations
+        now, self.before = process_time(), self.before + finished(result).evaluations
         basis = getattr(net.layers[0].terms.get("spline"), "basis", None)
         errors = PROBLEM.errors(net, result.theta, self.x, self.setup["hard"])
         level = [basis.intervals if basis else 0, net.size, result.value, *errors, self.before, now - self.began]

@@ -32,7 +32,7 @@ import numpy as np
 from kanref import grids, optimize
 from kanref.multilevel.nested import least_squares
 from kanref.network import kan
-from kanref.papers.experiment import cells, rounded
+from kanref.papers.experiment import cells, finished, rounded
 from kanref.pde.poisson import poisson, solution
 from kanref.words import aligned
 
@@ -157,13 +157,6 @@ def train(key, plan):
         x = PROBLEM.mesh(FIELD)
         record["field"] = rounded(PROBLEM.function(net, setup["hard"])(theta, x)[:, 0] - PROBLEM.reference(x), 3)
     return record
-
-
-def finished(result):
-    """What an optimiser returned; half a run is no result."""
-    if result.reason is optimize.Stop.INTERRUPTED:
-        raise KeyboardInterrupt
-    return result
 
 
 # ------------------------------------------------------------------------------------------------------------ results

@@ -23,7 +23,7 @@ import numpy as np
 from kanref import grids, objectives, optimize
 from kanref.mlp import mlp, start
 from kanref.network import kan
-from kanref.papers.experiment import cells, rounded
+from kanref.papers.experiment import cells, finished, rounded
 from kanref.pde.poisson import ALPHA, residual, solution
 from kanref.words import aligned
 
@@ -112,10 +112,7 @@ def descend(net, theta, loss, trace, lbfgs=0, lm=0):
         (optimize.levenberg_marquardt, loss.residuals, lm, 2),
     ):
         if steps:
-            result = method(function, theta, steps=steps, callback=trace.of(net, factor))
-            if result.reason is optimize.Stop.INTERRUPTED:
-                raise KeyboardInterrupt  # half a run is no result
-            theta = result.theta
+            theta = finished(method(function, theta, steps=steps, callback=trace.of(net, factor))).theta
     return theta
 
 

@@ -36,7 +36,7 @@ from kanref.bases import BSpline, identity
 from kanref.multilevel.nested import Stage, nested
 from kanref.multilevel.relu_form import in_relus
 from kanref.network import KAN, Layer
-from kanref.papers.experiment import cells, rounded
+from kanref.papers.experiment import cells, finished, rounded
 from kanref.terms import Linear
 from kanref.weights import Full
 from kanref.words import aligned
@@ -248,9 +248,7 @@ def train(key, plan, safeguard=True):
     trace = Trace(max(1, plan["epoch"] * sum(epochs) // ROWS), 2.0**first)
     objective = loss(int(seed), plan["samples"], parts=10 if name in plan["mlps"] else 1)
     safeguard = safeguard and not name.startswith("ReLU")
-    done = nested(net, theta, objective, stages, safeguard=safeguard, callback=trace)
-    if done.reason is optimize.Stop.INTERRUPTED:
-        raise KeyboardInterrupt  # half a run is no result
+    done = finished(nested(net, theta, objective, stages, safeguard=safeguard, callback=trace))
     results = [level.result for level in done.levels]
     values = results[0].history.value
     early = {str(steps): values[min(steps * epochs[0], len(values) - 1)] for steps in plan["shorter"]}

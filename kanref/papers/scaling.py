@@ -26,7 +26,7 @@ from kanref import optimize
 from kanref.data.toys import SCALING
 from kanref.mlp import mlp, start
 from kanref.model import Model
-from kanref.papers.experiment import cells
+from kanref.papers.experiment import cells, finished
 from kanref.words import aligned
 
 FINE = (3, 5, 10, 20, 50, 100)
@@ -79,10 +79,8 @@ def polish(model, X, y, name, steps, patience):
 
 
 def reached(model, result):
-    """The model with the parameters of a run that was not cut short by Ctrl-C: half a cell is no result."""
-    if result.reason is optimize.Stop.INTERRUPTED:
-        raise KeyboardInterrupt
-    return replace(model, theta=result.theta)
+    """The model with the parameters of a run that was not cut short by Ctrl-C."""
+    return replace(model, theta=finished(result).theta)
 
 
 def data(name, seed):
