@@ -216,8 +216,9 @@ def unmasked(weights):
 
 
 def rates(net, rate, method="adam", ratio=RATIO):
-    """A learning rate for every entry of theta: `rate` times the shares at the head of this file, for Tucker and LoTRA
-    weights; `rate` itself for everything else that is trained.
+    """A learning rate for every entry of theta: `rate` times the shares at the head of this file, for Tucker weights and
+    adapters, over an adapter's scale ("descent": its square), which outputs and gradients have as a factor; `rate` itself for
+    everything else that is trained, matrix adapters among it.
 
     method: "adam" (any optimiser whose steps have the size of the rate) or "descent" (plain gradients of a loss that is
     summed over outputs; for a mean over outputs give rate times their number).
@@ -230,7 +231,8 @@ def rates(net, rate, method="adam", ratio=RATIO):
             kind = getattr(weights, "adapter", weights)
             if isinstance(kind, Tucker):
                 own = factor_shares(kind.shape, kind.ranks, isinstance(term.basis, BSpline), method, ratio)
-                shares |= {f"{l}.{name}.{factor}": rate * share for factor, share in own.items()}
+                base = rate / abs(getattr(weights, "scale", 1.0)) ** (1 if method == "adam" else 2)
+                shares |= {f"{l}.{name}.{factor}": base * share for factor, share in own.items()}
     return net.spread(shares, default=rate)
 
 

@@ -342,6 +342,13 @@ def sign_step(shape, ranks, factor, seed):
     return np.abs(term.forward(moved, z) - term.forward(arrays, z)).mean()
 
 
+@pytest.mark.parametrize(("method", "power"), [("adam", 1), ("descent", 2)])
+def test_rates_undo_the_scale_of_adapters(method, power):
+    """A step of descent or of signs then moves the outputs as with scale 1."""
+    one, three = (adapted("plain", scale=scale)[2] for scale in (1.0, -3.0))
+    assert_allclose(lotra.rates(three, 0.1, method) * 3**power, lotra.rates(one, 0.1, method), rtol=1e-14)
+
+
 def test_rates_are_spread_over_theta():
     *_, new, vector = adapted("bias", ranks={0: (2, 2, 3), 1: 1})
     views = new.split(lotra.rates(new, 0.1))

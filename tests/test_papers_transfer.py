@@ -87,35 +87,54 @@ def test_trained_numbers_are_those_of_the_networks():
         assert methods[transfer.THEORY]["size"] <= 0.15 * net.size
 
 
-def test_the_record_is_within_the_bounds():
+def test_the_record_is_within_the_bounds_but_for_one_family():
     """At equal steps and with 13 % of the numbers, LoTRA with rates of the theory is within 1.5 times full fine-tuning and
-    below equal rates, on all five families. From the gradient, equal rates are as good on two of them."""
+    below equal rates on four of five families; for Poisson's equation tuning chose a rate at which runs diverge. From the
+    gradient all five are below full fine-tuning, and equal rates are as good on two of them."""
     record = json.loads(RECORD.read_text())
     assert record["settings"] == json.loads(json.dumps(transfer.PLAN))
     found = results(record)
-    shares, by_full, by_equal = np.array(list(transfer.verdicts(found).values())).T
+    verdicts = transfer.verdicts(found)
+    _, by_full, by_equal = verdicts.pop("poisson")
+    assert by_full > 5 and by_equal > 2
+    shares, by_full, by_equal = np.array(list(verdicts.values())).T
     assert shares.max() <= transfer.BOUNDS["share"]
     assert by_full.max() < 1.2 < transfer.BOUNDS["ratio"]
     assert by_equal.max() < 0.7
     from_gradient = transfer.verdicts(found, "gradient")
     assert max(by_full for _, by_full, _ in from_gradient.values()) < 0.9
     assert [f for f, (_, _, by_equal) in from_gradient.items() if by_equal >= 1] == ["poisson", "reaction_diffusion"]
-    assert transfer.verdict_table(found).count("!") == 2 + 4  # these, and four families with many points
+    assert "with at most 15 % of its numbers: 4 of 5 families; better than equal rates: 4 of 5" in transfer.verdict_table(found)
 
 
 def test_the_record_at_equal_work_and_with_many_points():
-    """At equal work the theory is within the bounds as well. With sixteen times as many points full fine-tuning is ahead on four
-    families: few points are where adapters, which cannot fit them as closely, are as good."""
+    """At equal work the same holds. With sixteen times as many points full fine-tuning is ahead on all families but one: few
+    points are where adapters, which cannot fit them as closely, are as good."""
     median = transfer.median
     for family, methods in results(json.loads(RECORD.read_text())).items():
-        theory, equal = (median(methods[f"{name}, equal work"]) for name in (transfer.THEORY, transfer.EQUAL))
+        of = lambda *names, own=methods: [median(own[name]) for name in names]
+        full, gradient = of("full, many points", "LoTRA 6, gradient, many points")
+        assert (1.5 < gradient / full < 4.5) == (family != "helmholtz")
+        if family == "poisson":
+            continue  # diverged
+        theory, equal = of(f"{transfer.THEORY}, equal work", f"{transfer.EQUAL}, equal work")
         assert theory < 0.7 * equal and theory < 1.5 * median(methods["full"])
-        full, theory, equal = (median(methods[f"{name}, many points"]) for name in ("full", transfer.THEORY, transfer.EQUAL))
+        theory, equal = of(f"{transfer.THEORY}, many points", f"{transfer.EQUAL}, many points")
         assert theory < 0.6 * equal
         assert (2 < theory / full < 4) == (family != "helmholtz")
         for other in ("scratch", "matrix", "LoTRA 2", "LoTRA 6, equal, theory's rate"):
             assert median(methods[transfer.THEORY]) < median(methods[other])
         assert median(methods["LoTRA 2"]) < median(methods["LoTRA 2, equal"])
+
+
+def test_poisson_was_at_the_edge_of_stability():
+    """What tuning chose was better than half of that rate by a few percent, and some of the runs with it diverged."""
+    record = json.loads(RECORD.read_text())
+    rows = {(rate, c): np.exp(np.log(e).mean()) for rate, c, e in record["cells"]["poisson / tuning"]["tried"][transfer.THEORY]}
+    chosen = transfer.chosen(record["cells"]["poisson / tuning"], transfer.PLAN)[0][transfer.THEORY]
+    assert list(chosen) == [max(transfer.PLAN["rates"]), 64]
+    assert rows[0.064, 64] < rows[0.032, 64] < 1.05 * rows[0.064, 64]
+    assert results(record)["poisson"][transfer.THEORY]["errors"][:, -1].max() > 10
 
 
 def test_what_was_tuned_is_what_was_used():

@@ -50,14 +50,10 @@ def test_the_variance_rule(name, ranks, variance):
     assert isinstance(new.layers[0].terms["spline"].weights, Tucker)
 
 
-MANY = {"splines of many intervals": (lambda P: BSpline.uniform(P, 260, 3), (-1, 1))}
-
-
-@pytest.mark.parametrize("name", [*[name for name in BASES if name.startswith("splines")], *MANY])
+@pytest.mark.parametrize("name", [name for name in BASES if name.startswith("splines")])
 def test_it_starts_from_smooth_functions(name):
     """The columns of U_basis are Legendre polynomials, up to the splines' degree exactly, the constant last."""
-    build, ends = (BASES | MANY)[name]
-    basis = build(3)
+    basis, ends = BASES[name][0](3), BASES[name][1]
     s = np.linspace(-1, 1, 50)
     x = np.broadcast_to(((s + 1) / 2 * (ends[1] - ends[0]) + ends[0])[:, None], (50, 3))
     g = basis.dense(x) @ slim.smooth(basis, 3)
@@ -66,6 +62,13 @@ def test_it_starts_from_smooth_functions(name):
         assert_allclose(g[:, :, c], np.stack([L] * 3, 1), rtol=0, atol=1e-3)
     assert_allclose(g[:, :, -1], 1, rtol=0, atol=1e-12)
     assert np.linalg.matrix_rank(slim.smooth(basis, 3)) == basis.size
+
+
+def test_it_starts_from_smooth_functions_on_many_intervals_too():
+    basis, s = BSpline.uniform(1, 260, 3), np.linspace(-1, 1, 777)
+    g = (basis.dense(s[:, None]) @ slim.smooth(basis, 1))[:, 0]
+    assert_allclose(g[:, 1], np.polynomial.Legendre.basis(2)(s) * 5**0.5, rtol=0, atol=1e-4)
+    assert_allclose(g[:, -1], 1, rtol=0, atol=1e-12)
 
 
 def test_ranks_by_layer_and_by_seed():
