@@ -36,8 +36,8 @@ What it shows. LoTRA 6 with rates of the theory is within 1.5 times full fine-tu
 families, with 13 % of the numbers. On the fifth, Poisson's equation, tuning chose the largest base rate by 2 % of the error over
 half of it, and there 8 of 18 runs end at errors above one: two equations with one seed are too few to see the edge of stability.
 (Half of that rate, which the first run had, gave 0.27 times full fine-tuning's error and 0.13 times that of equal rates.) From
-the gradient all five families are below full fine-tuning; there, equal rates are
-as good on two, as orthonormal factors are not the sizes that the theory supposes.
+the gradient all five families are below full fine-tuning; there, equal rates are as good on two, as orthonormal factors are not
+the sizes that the theory supposes.
 
 That holds for few points, and they are why it holds: 512 points fix 8800 numbers badly, and full fine-tuning fits them better
 than the equation between them. With 8192 points ("many points", first seed, nothing tuned again) full fine-tuning is 2 to 4
