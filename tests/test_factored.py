@@ -300,12 +300,14 @@ def test_gradients_through_factors_by_complex_step(kind, eager, monkeypatch):
         assert relative(loss(theta)[1], exact) < 1e-12
 
 
-def test_the_adjoint_of_inputs_alone_has_the_bits_of_the_whole():
+def test_the_adjoint_of_inputs_alone_is_that_of_the_whole():
+    """To rounding: the two are compiled apart, and the compiler may sum in another order."""
     for D, N in ((0, 70), (2, 1100)):
         basis, weights, arrays, z, y_bar = factored((9, 12, 8), (3, 3, 3), D, N)
         W, V = weights.tensor(arrays), np.random.default_rng(8).normal(size=(9, 12, 1))
         for v in (None, V):
-            assert np.array_equal(terms.spline_inputs(basis, z, W, v, y_bar), terms.spline_pullback(basis, z, W, v, y_bar)[2])
+            alone, whole = terms.spline_inputs(basis, z, W, v, y_bar), terms.spline_pullback(basis, z, W, v, y_bar)[2]
+            assert_allclose(alone, whole, rtol=0, atol=1e-14 * np.abs(whole).max())
 
 
 @pytest.mark.parametrize("order", range(4))

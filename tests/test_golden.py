@@ -2,14 +2,13 @@
 
 import json
 import re
-import runpy
-import sys
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from kanref import golden, spec
+from kanref.golden import __main__ as program
 from kanref.golden import case as record
 from kanref.golden.exact import Disagreement, Draw, complex_step, confirm, converted, digits, floats, rationals, solved
 from kanref.golden.generate import GENERATORS, cases, write
@@ -202,23 +201,18 @@ def test_groups_are_written_where_one_likes(tmp_path):
     assert (tmp_path / "free-knots.json").read_bytes() == (golden.FOLDER / "free-knots.json").read_bytes()
 
 
-def as_a_program(monkeypatch, *groups):
-    monkeypatch.setattr(sys, "argv", ["golden", *groups])
-    runpy.run_module("kanref.golden", run_name="__main__")
-
-
 def test_the_program_says_what_it_wrote(monkeypatch, capsys):
     monkeypatch.setattr("kanref.golden.generate.write", lambda groups: [(group, 3, 1000) for group in groups])
-    as_a_program(monkeypatch, "base", "adam")
+    program.main(["base", "adam"])
     assert (
         capsys.readouterr().out
         == "base                  3 cases      1000 bytes\nadam                  3 cases      1000 bytes\n"
     )
 
 
-def test_the_program_refuses_unknown_groups(monkeypatch):
+def test_the_program_refuses_unknown_groups():
     with pytest.raises(SystemExit, match="groups are bspline, .*, lbfgs, but got splines"):
-        as_a_program(monkeypatch, "splines")
+        program.main(["splines"])
 
 
 # --------------------------------------------------------------------------------------------------------- the tools

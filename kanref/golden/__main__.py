@@ -2,11 +2,16 @@
 
 import sys
 
-from kanref.golden.generate import GENERATORS, write
+from kanref.golden import generate
 
-unknown = [group for group in sys.argv[1:] if group not in GENERATORS]
-if unknown:
-    sys.exit(f"groups are {', '.join(GENERATORS)}, but got {', '.join(unknown)}")
-for group, count, size in write(sys.argv[1:]):
-    sys.stdout.write(f"{group:18}{count:5} cases {size:9} bytes\n")
-    sys.stdout.flush()
+
+def main(groups):
+    if unknown := [group for group in groups if group not in generate.GENERATORS]:
+        sys.exit(f"groups are {', '.join(generate.GENERATORS)}, but got {', '.join(unknown)}")
+    for group, count, size in generate.write(groups):
+        sys.stdout.write(f"{group:18}{count:5} cases {size:9} bytes\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
