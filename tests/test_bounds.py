@@ -63,6 +63,14 @@ def test_ranges_contain_what_is_sampled(name, seed):
 
 
 @pytest.mark.parametrize("name", NETS)
+def test_ranges_contain_a_million_outputs(name):
+    net, theta, box, _ = case(name, seed=4)
+    low, high = bounds.output_range(net, theta, box)
+    y = net(theta, np.random.default_rng(5).uniform(*box.T, (1_000_000, net.inputs)))
+    assert (low <= y).all() and (y <= high).all()
+
+
+@pytest.mark.parametrize("name", NETS)
 def test_lipschitz_constants_hold_between_any_two_points(name):
     net, theta, box, x = case(name)
     L = bounds.lipschitz(net, theta, box, 300)
