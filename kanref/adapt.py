@@ -14,10 +14,10 @@ which are refined, D_h with them, until they are those of the base. So large cha
     "adam"    the same by Adam, with a rate for each component (`lotra.rates`): for comparison, it is slower
     "full"    D of full rank by Levenberg-Marquardt: no small adapter, and nothing is lost
 
-What to expect, from one run for each problem of `kanref.pde` with a parameter that changes by a tenth to a factor of two.
-The networks of `kanref solve` are narrow: adapters of ranks 4 hold nearly half as many numbers. They leave a five-hundredth of
-the error that the unchanged network has (median; a sixtieth at worst). "full" usually ends within ten times the error of
-solving anew, in a third of the time. If the solution changes its character, solve anew.
+What to expect if a parameter changes by a tenth to a factor of two: adapters leave a small part of the error that the unchanged
+network has, the smaller the nearer the new equation is; the table and the verdict of a run say how much. The networks of
+`kanref solve` are narrow, so that adapters of ranks 4 hold nearly half as many numbers (`Task.heading`). "full" comes nearer to
+solving anew, in less time than that takes. If the solution changes its character, solve anew.
 
 The coarse terms and Levenberg-Marquardt are not from arXiv 2502.06153, of which only the abstract could be read.
 """
@@ -45,6 +45,7 @@ from kanref.weights import Fixed, Full, Masked
 
 ADAPTER = "adapter.safetensors"
 TERM = "spline"  # what is adapted
+BESIDE = "adapter"  # the coarse term beside it while training
 COARSEST = 3  # intervals of the coarsest grid at least
 DAMPING = 1e-5  # of the first step on every grid: less than by default, as the base is near
 METHODS = {"lm": "Levenberg-Marquardt", "adam": "Adam, a rate for each component", "full": "Levenberg-Marquardt"}
@@ -178,7 +179,7 @@ def _coarser(basis, times):
 
 def _beside(frozen, corrections):
     """Both in one network: in every layer the frozen terms and the correction."""
-    more = [{"adapter": layer.terms[TERM]} if layer.arrays else {} for layer in corrections.layers]
+    more = [{BESIDE: layer.terms[TERM]} if layer.arrays else {} for layer in corrections.layers]
     return KAN(tuple(replace(layer, terms={**layer.terms, **own}) for layer, own in zip(frozen.layers, more)))
 
 
@@ -261,6 +262,8 @@ def prepare(base, problem, *, method="lm", ranks=None, layers=None, steps=None, 
     if not chosen:
         raise ValueError("layers must name at least one layer, but it is empty")
     bases = {l: _basis(net, l) for l in chosen}
+    if taken := [l for l in chosen if BESIDE in net.layers[l].terms]:
+        raise ValueError(f"layer {taken[0]} has a term named {BESIDE!r}, the name of the terms that adapt adds; rename it")
     depth = _depth(bases.values())
     ranks = (RANKS if ranks is None else ranks,) * 3 if np.ndim(ranks) == 0 else tuple(ranks)
     if len(ranks) != 3:

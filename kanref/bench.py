@@ -41,7 +41,8 @@ SLOW = 2.0  # seconds for one evaluation beyond which a peer is timed once
 
 @dataclass(frozen=True)
 class Case:
-    """widths, intervals, samples; must and goal: the least and the wanted ratio (fastest peer / kanref)."""
+    """widths, intervals, samples; must and goal: the least and the wanted ratio (fastest peer / kanref); ranks: of Tucker weights
+    or adapters, for kinds that have them."""
 
     name: str
     widths: tuple[int, ...]
@@ -55,7 +56,7 @@ class Case:
 
 
 def low_rank(name, widths, samples, ranks=8, intervals=5, must=1.0, goal=2.0, pinn=False):
-    """The cases "slim-name" and "lotra-name"."""
+    """The cases "slim-name" and "lotra-name", or "slim-pinn-name" and "lotra-pinn-name"."""
     kinds = [f"{kind}-pinn" if pinn else kind for kind in LOW_RANK]
     return [Case(f"{kind}-{name}", widths, intervals, samples, kind, must, goal, ranks=ranks) for kind in kinds]
 
@@ -498,7 +499,8 @@ def table(rows, peers):
 def main(peers=None, cases=None, json_file=None, quick=False, out=sys.stdout):
     """Run the benchmark and print its tables; returns 0, or 130 if interrupted.
 
-    `peers`: interpreter; `cases`: names, None for all.
+    peers: an interpreter that has them, None for kanref alone; cases: names, None for all; json_file: where the report is kept;
+    quick: two rounds in the place of seven.
     """
     known = {case.name: case for case in CASES}
     if unknown := set(cases or ()) - set(known):

@@ -90,7 +90,7 @@ def adapt(
         "core"      core = 0, factors random: the first step moves the core only
         "gradient"  core = 0, factors the leading singular vectors of the unfoldings of the loss's full gradient, which the
                     vector `gradient` (net.size,) gives: the first step goes along the truncated gradient itself
-    layers, terms: which layers (None for all, or those that `ranks` names), and the names of the terms that are adapted.
+    layers, terms: which layers (None for all, or those that `ranks` names), and the names of the terms that are adapted, or one.
 
     Variances keep sizes of 1 within the adapter: U_in N(0, 1/P); U_basis N(0, 1) for splines, N(0, 1/K) for global bases;
     U_out N(0, 1); core N(0, 1/(r_in r_basis)); of a matrix, left = 0 and right as U_in times U_basis.
@@ -101,7 +101,7 @@ def adapt(
     if (gradient is None) == (start == "gradient"):
         raise ValueError('gradient must be given for start="gradient", and only then; objective(theta)[1] is one')
     rng = np.random.default_rng(seed)
-    chosen = chosen_layers(net, list(ranks) if layers is None and isinstance(ranks, dict) else layers)
+    chosen, terms = chosen_layers(net, list(ranks) if layers is None and isinstance(ranks, dict) else layers), names(terms)
     if isinstance(ranks, dict) and (missing := set(chosen) - ranks.keys()):
         raise ValueError(f"ranks name the layers {sorted(ranks)}, but layers has {sorted(missing)} too; give ranks for all")
     slopes = split_layers(net, gradient) if gradient is not None else None
@@ -131,8 +131,17 @@ def adapt(
 
 def with_adapter(term, own, adapter, scale):
     """The linear term with its weights frozen and an adapter on them; edges that a mask switches off stay off."""
-    weights, mask = LoTRA(term.weights.tensor(own), adapter, scale), getattr(term.weights, "mask", None)
-    return Linear(term.basis, weights if mask is None else Masked(weights, (mask != 0).astype(float)))
+    return Linear(term.basis, under_mask(LoTRA(term.weights.tensor(own), adapter, scale), term.weights))
+
+
+def under_mask(weights, old):
+    """Weights in the place of old ones: edges that a mask switches off stay off."""
+    return Masked(weights, (old.mask != 0).astype(float)) if isinstance(old, Masked) else weights
+
+
+def names(terms):
+    """Names of terms as a tuple; a text is one name."""
+    return (terms,) if isinstance(terms, str) else tuple(terms)
 
 
 def _matrix(shape, rank):
@@ -224,6 +233,9 @@ def rates(net, rate, method="adam", ratio=RATIO):
     summed over outputs; for a mean over outputs give rate times their number).
     """
     choice(method, "method", ("adam", "descent"))
+    for name, value in {"rate": rate, "ratio": ratio}.items():
+        if not 0 < value < np.inf:
+            raise ValueError(f"{name} must be positive and finite, but it is {value}")
     shares = {}
     for l, layer in enumerate(net.layers):
         for name, term in layer.terms.items():

@@ -29,7 +29,10 @@ PARALLEL_WORK = 30_000  # multiply-adds from which a second thread pays for its 
 
 @dataclass(frozen=True, eq=False)
 class Narrow:
-    """The kernel's description of a network; see `loss_part` in `kanref.kernels.spline_layer`."""
+    """The kernel's description of a network; layers: as `loss_part` in `kanref.kernels.spline_layer` has them.
+
+    branch: 0 if all layers have SiLU terms, None if none has: kernels are compiled for either; work: multiply-adds of a sample.
+    """
 
     layers: np.ndarray
     bases: tuple[BSpline, ...]

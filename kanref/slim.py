@@ -6,7 +6,8 @@
     slimmed(net, theta, ranks)         those of the truncated HOSVD of trained weights; any optimiser trains them on
     choices(net, theta, loss, ranks)   a table of error against parameters, from which to choose
 
-ranks, in all three: a number (cut to the sizes) or (r_out, r_in, r_basis), or {layer: either} for some layers.
+ranks, in all three: a number (cut to the sizes) or (r_out, r_in, r_basis), or {layer: either} for some layers. Edges that a
+mask switches off stay off.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import numpy as np
 
 from kanref.bases import BSpline
 from kanref.grids.rebase import change_terms, chosen_layers
+from kanref.lotra import names, under_mask
 from kanref.network import KAN
 from kanref.optimize import Stop
 from kanref.tensors import chosen_ranks
@@ -23,7 +25,7 @@ from kanref.terms import Linear
 from kanref.weights import Tucker
 from kanref.words import aligned
 
-BENT = 0.03  # share of curved functions at the start: up to 0.1 all trains alike, from 0.3 on to larger errors
+BENT = 0.03  # of curved functions in the core at the start, beside 1 of the straight one: layers begin nearly linear
 
 
 # --------------------------------------------------------------------------------------------------------- from scratch
@@ -32,8 +34,8 @@ BENT = 0.03  # share of curved functions at the start: up to 0.1 all trains alik
 def slim(net, ranks, *, variance=1 / 3, layers=None, terms=("spline",), seed=0):
     """Tucker weights in the place of full ones, and theta from scratch: net, theta.
 
-    Variance rule: for independent inputs, uniform on the domain, the outputs of a layer have on average this variance. 1/3 is
-    that of such inputs on [-1, 1], so that hidden values stay on the knots.
+    Variance rule: for independent inputs, uniform on the domain, the outputs of a layer have on average this variance, or of it
+    the share of the edges that are not masked. 1/3 is that of such inputs on [-1, 1], so that hidden values stay on the knots.
 
         U_basis   Legendre polynomials P_1, P_2, ... of mean square 1 on the domain, as nearly as splines have them; of a
                   global basis, its functions 1, 2, ... themselves
@@ -41,8 +43,8 @@ def slim(net, ranks, *, variance=1 / 3, layers=None, terms=("spline",), seed=0):
         U_out     orthogonal columns of squared norm Q/r_out
         core      normal, all but the first function times `BENT`, and |core|^2 = r_out variance
 
-    On functions of two variables, equal steps from a normal U_basis of the same variance end at errors two to three times
-    larger, and from four normal parts with variance 1 at about ten times larger ones: hidden values far outside of the knots.
+    Equal steps from four normal parts end at larger errors: their functions wiggle, and with outputs of variance 1 hidden values
+    lie outside of the knots (tutorial 15 trains from both).
     Raises ValueError or TypeError for ranks that do not fit, and if no layer has such terms, or one that is not linear.
     """
     if not 0 < variance < np.inf:
@@ -91,7 +93,7 @@ def slimmed(net, theta, ranks=None, *, tolerance=None, energy=None, layers=None,
     """Tucker weights in the place of the trained ones, by truncated HOSVD: net, theta.
 
     ranks, tolerance, energy: exactly one of them, see `tensors.chosen_ranks`; the latter two choose for every layer. Masks are
-    written out, as zeros are no obstacle to a low rank.
+    written out before the cut, and what it brings back to edges that are off is masked again.
 
     Nearest in norm is not nearest in function: weights keep what they began with where training did not need a change, and
     a cut takes from both alike. Expect a large error before, and a small one after some more steps.
@@ -109,7 +111,8 @@ def _changed(net, theta, tucker, ranks, layers, terms):
     """The network with tucker(term, arrays, ranks) -> (weights, arrays) applied to the terms of those names."""
     if isinstance(ranks, dict) and layers is not None:
         raise ValueError("ranks that name layers leave no choice of layers; leave one of the two away")
-    chosen, count = chosen_layers(net, list(ranks) if isinstance(ranks, dict) else layers), 0
+    chosen, terms = chosen_layers(net, list(ranks) if isinstance(ranks, dict) else layers), names(terms)
+    count = 0
 
     def change(l, name, term, own):
         nonlocal count
@@ -119,7 +122,7 @@ def _changed(net, theta, tucker, ranks, layers, terms):
             raise TypeError(f"layer {l} has a term {name!r} of type {type(term).__name__}; only linear terms have a tensor")
         count += 1
         weights, own = tucker(term, own, ranks[l] if isinstance(ranks, dict) else ranks)
-        return Linear(term.basis, weights), own
+        return Linear(term.basis, under_mask(weights, term.weights)), own
 
     changed = change_terms(net, theta, change)
     if not count:

@@ -99,8 +99,10 @@ def chosen_ranks(W, ranks=None, tolerance=None, energy=None):
     if len(given) != 1:
         raise ValueError(f"give exactly one of ranks, tolerance and energy, but got {', '.join(given) or 'none'}")
     if ranks is not None:
-        ranks = [min(ranks, size) for size in W.shape] if np.ndim(ranks) == 0 else ranks
-        ranks = tuple(int(rank) for rank in ranks)
+        given = (ranks,) * W.ndim if np.ndim(ranks) == 0 else tuple(ranks)
+        if not all(isinstance(rank, (int, np.integer)) and not isinstance(rank, bool) for rank in given):
+            raise TypeError(f"ranks must be integers, but they are {ranks!r}")
+        ranks = tuple(map(int, given if np.ndim(ranks) else map(min, given, W.shape)))
         if len(ranks) != W.ndim or not all(1 <= rank <= size for rank, size in zip(ranks, W.shape)):
             raise ValueError(f"ranks must be from 1 to the sizes {W.shape}, one for each mode, but they are {ranks}")
         return ranks

@@ -317,6 +317,7 @@ def test_files_that_cannot_be_used(folder, base, adapted, tmp_path):
         (make("reaction_diffusion"), {}, "heat has 2 inputs from x, t on .*, but reaction_diffusion has 3 inputs"),
         (replace(heat(0.03), hard=None), {}, "the base has its conditions built in, but heat has no hard conditions"),
         (heat(0.03), {"ranks": 0}, "every one of ranks must be at least 1, but it is 0"),
+        (heat(0.03), {"ranks": (2, 2.7, 2)}, "every one of ranks must be an integer, but it is 2.7"),
         (heat(0.03), {"ranks": (2, 2)}, r"ranks must be one number or three, \(r_out, r_in, r_basis\), but they are \(2, 2\)"),
         (heat(0.03), {"method": "full", "ranks": 2}, 'ranks bound adapters, but method "full" has none'),
         (heat(0.03), {"method": "lora"}, "method must be one of 'lm', 'adam', 'full', but it is 'lora'"),
@@ -331,8 +332,16 @@ def test_files_that_cannot_be_used(folder, base, adapted, tmp_path):
     ],
 )
 def test_bad_arguments(base, problem, change, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         adapt(base, problem, **{**QUICK, **change})
+
+
+def test_a_term_of_the_same_name_is_not_lost(base):
+    """Training puts a term named "adapter" beside those of the base."""
+    layers = [replace(layer, terms={**layer.terms, "adapter": layer.terms["spline"]}) for layer in base.net.layers]
+    net = replace(base.net, layers=tuple(layers))
+    with pytest.raises(ValueError, match="layer 0 has a term named 'adapter', the name of the terms that adapt adds; rename it"):
+        adapt((base.problem, net, net.init(0), True), heat(0.03))
 
 
 def test_networks_without_splines(base):

@@ -2,10 +2,12 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 
-from kanref.papers.experiment import ONE_THREAD, cells
+from kanref.optimize import Stop
+from kanref.papers.experiment import ONE_THREAD, cells, finished
 
 SETTINGS = {"grid": (3, 5), "rate": 0.1}
 
@@ -34,6 +36,17 @@ def test_an_interrupt_loses_unfinished_cells_only(tmp_path):
         cells(tmp_path / "a.json", SETTINGS, list("abcd"), compute, False)
     assert json.loads((tmp_path / "a.json").read_text())["cells"] == {"a": "a", "b": "b"}
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("reason", Stop)
+def test_half_a_run_is_no_result(reason):
+    """Only what Ctrl-C has cut short is refused; whatever else ended it, the result is handed on."""
+    result = SimpleNamespace(reason=reason)
+    if reason is Stop.INTERRUPTED:
+        with pytest.raises(KeyboardInterrupt):
+            finished(result)
+    else:
+        assert finished(result) is result
 
 
 def test_processes_have_one_thread_each_and_leave_the_environment_alone(tmp_path, monkeypatch):

@@ -1,9 +1,5 @@
 """Weights that are not trained in full, quickly: narrow networks in one call, and layers through their factors."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -332,24 +328,8 @@ def everything():
     return [terms.tucker_forward(basis, z, arrays), z_bar, inputs, np.array(value), gradient, *adjoints.values()]
 
 
-def test_two_threads_give_the_bits_of_one():
-    """In a process of its own, because the number of threads is fixed when Numba starts."""
-    code = """
-import numba, numpy as np, sys
-sys.path.insert(0, sys.argv[1])
-from test_factored import everything
-numba.set_num_threads(1)
-one = everything()
-numba.set_num_threads(2)
-for _ in range(3):
-    assert all(np.array_equal(a, b) for a, b in zip(one, everything()))
-print(numba.get_num_threads(), "threads agree")
-"""
-    here = os.path.dirname(os.path.abspath(__file__))
-    environment = {**os.environ, "NUMBA_NUM_THREADS": "2"}
-    environment["PYTHONPATH"] = os.pathsep.join([os.path.dirname(here), os.environ.get("PYTHONPATH", "")])
-    run = subprocess.run([sys.executable, "-c", code, here], env=environment, capture_output=True, text=True)
-    assert run.stdout == "2 threads agree\n", run.stderr
+def test_two_threads_give_the_bits_of_one(threads_agree):
+    threads_agree(__file__, everything)
 
 
 # ------------------------------------------------------------------------------------------------------------- products

@@ -1,9 +1,5 @@
 """The kernels against the definition at 50 digits, against the generic path, and against themselves in other splits."""
 
-import os
-import subprocess
-import sys
-
 import mpmath
 import numpy as np
 import pytest
@@ -447,22 +443,10 @@ def test_split_jets_agree_with_the_whole(monkeypatch):
     assert relative(split[1], whole[1]) <= 1e-13
 
 
-def test_two_threads_give_the_bits_of_one():
-    """In a process of its own, because the number of threads is fixed when Numba starts."""
-    code = """
-import numba, numpy as np, pathlib, sys
-sys.path.insert(0, str(pathlib.Path(sys.argv[1])))
-from test_kernels import SPLITS, jets_of_a_network, results, squared_error
-for job in (squared_error, jets_of_a_network, *(lambda size=size: results(size) for size in SPLITS.values())):
-    numba.set_num_threads(1)
-    one = job()
-    numba.set_num_threads(2)
-    for _ in range(3):
-        assert all(np.array_equal(a, b) for a, b in zip(one, job()))
-print(numba.get_num_threads(), "threads agree")
-"""
-    here = os.path.dirname(os.path.abspath(__file__))
-    environment = {**os.environ, "NUMBA_NUM_THREADS": "2"}
-    environment["PYTHONPATH"] = os.pathsep.join([os.path.dirname(here), os.environ.get("PYTHONPATH", "")])
-    run = subprocess.run([sys.executable, "-c", code, here], env=environment, capture_output=True, text=True)
-    assert run.stdout == "2 threads agree\n", run.stderr
+def every_result():
+    jobs = squared_error, jets_of_a_network, *(lambda size=size: results(size) for size in SPLITS.values())
+    return [a for job in jobs for a in job()]
+
+
+def test_two_threads_give_the_bits_of_one(threads_agree):
+    threads_agree(__file__, every_result)

@@ -384,11 +384,26 @@ def symbolic_layer():
         (lambda n, t: lotra.freeze(s := symbolic_layer(), s.init(0)), TypeError, "'symbolic' of type Symbolic, which cannot"),
         (lambda n, t: adapters.detach(n, t), ValueError, "the network has no adapters"),
         (lambda n, t: lotra.rates(n, 1.0, "sgd"), ValueError, "method must be one of 'adam', 'descent'"),
+        (lambda n, t: lotra.rates(n, -0.1), ValueError, "rate must be positive and finite, but it is -0.1"),
+        (lambda n, t: lotra.rates(n, 0), ValueError, "rate must be positive and finite, but it is 0"),
+        (lambda n, t: lotra.rates(n, 0.1, ratio=0), ValueError, "ratio must be positive and finite, but it is 0"),
+        (lambda n, t: lotra.adapt(n, t, 2.7), TypeError, "ranks must be integers, but they are 2.7"),
+        (lambda n, t: lotra.adapt(n, t, 2, terms="base spline"), ValueError, "no layer has terms named base spline;"),
     ],
 )
 def test_bad_input(build, kind, message):
     with pytest.raises(kind, match=message):
         build(*NETS["plain"]())
+
+
+def test_a_text_is_the_name_of_one_term():
+    """Not a text in which names are looked for."""
+    net, theta = NETS["plain"]()
+    net = replace(net, layers=tuple(replace(layer, terms={"s": layer.terms["spline"]}) for layer in net.layers))
+    theta = net.init(0)
+    with pytest.raises(ValueError, match="no layer has terms named spline;"):
+        lotra.adapt(net, theta, 2, terms="spline")
+    assert lotra.adapt(net, theta, 2, terms="s")[0].layout == lotra.adapt(net, theta, 2, terms=("s",))[0].layout
 
 
 def test_bases_of_one_function_are_adapted_on_request():

@@ -1,4 +1,4 @@
-"""Tables 1 and 2 of the KAN paper: the kept records meet the issue's counts; short forms reach the paper and resume."""
+"""Tables 1 and 2 of the KAN paper: the kept records meet it on as many rows as claimed; short forms reach it and resume."""
 
 import json
 from dataclasses import replace

@@ -112,7 +112,7 @@ def test_slimmed_is_the_truncated_hosvd():
 
 
 def test_what_is_of_low_rank_comes_back():
-    """Tucker weights written out, and cut to their ranks again: the same function; masks are written out, too."""
+    """Tucker weights written out, and cut to their ranks again: the same function; masked ones as well."""
     net, theta = slim.slim(kan([3, 6, 2], intervals=4, base=None), (2, 2, 3), seed=3)
     full = kan([3, 6, 2], intervals=4, base=None)
     written = full.join({
@@ -130,6 +130,44 @@ def test_what_is_of_low_rank_comes_back():
     pruned, rest = masked(full, written, [[0, 1, 2], [0, 2, 3], [0, 1]])[:2]
     same, own = slim.slimmed(pruned, rest, tolerance=0.0)
     assert_allclose(same(own, X), pruned(rest, X), rtol=0, atol=1e-13)
+
+
+def test_what_was_pruned_stays_pruned():
+    """However theta moves, edges that a mask switches off are zero, and a cut is nowhere further off than without the mask."""
+    net = kan([3, 6, 2], intervals=4)
+    theta = net.init(3)
+    edges = np.random.default_rng(2).integers(0, 2, (6, 3)), [[1, 2, 1, 0, 1, 1], [0, 2, 1, 1, 1, 0]]
+    net, theta = masked(net, theta, edges=edges)[:2]
+    written = [layer.terms["spline"].weights.tensor({"W": own["spline.W"]}) for layer, own in zip(net.layers, arrays(net, theta))]
+    for new, few in (slim.slim(net, 2, seed=1), slim.slimmed(net, theta, 2)):
+        for layer, old, own in zip(new.layers, net.layers, arrays(new, few + 0.1)):
+            weights, mask = layer.terms["spline"].weights, old.terms["spline"].weights.mask
+            assert isinstance(weights.inner, Tucker) and (mask == 0).any()
+            W = weights.tensor({name: own[f"spline.{name}"] for name in weights.arrays})
+            assert np.array_equal(W.any(2), mask != 0)
+    for layer, W, own in zip(new.layers, written, arrays(new, few)):
+        weights = layer.terms["spline"].weights
+        own = {name: own[f"spline.{name}"] for name in weights.arrays}
+        cut = tensors.tucker(*tensors.hosvd(W, weights.inner.ranks))
+        assert_allclose(weights.inner.tensor(own), cut, rtol=0, atol=1e-14)
+        assert np.linalg.norm(weights.tensor(own) - W) < np.linalg.norm(cut - W)
+    loss = objectives.mse(new, X, X[:, :2])
+    assert check.relative(loss(few)[1], check.complex_step(lambda theta: check.value(loss, theta), few)) < 1e-12
+
+
+def arrays(net, theta):
+    """{name in the layer: array} of every layer."""
+    found = [{} for _ in net.layers]
+    for name, a in net.split(theta).items():
+        found[int(name[0])][name[2:]] = np.ascontiguousarray(a)
+    return found
+
+
+def test_terms_are_names_and_a_text_is_one():
+    net = kan([3, 4, 2], intervals=3)
+    (one, theta), (two, same) = (slim.slim(net, 1, terms=terms, seed=1) for terms in ("spline", ["spline"]))
+    assert one.layout == two.layout and np.array_equal(theta, same)
+    assert isinstance(one.layers[0].terms["base"].weights, Full)
 
 
 # --------------------------------------------------------------------------------------------------------------- choices
@@ -182,6 +220,10 @@ NET = kan([3, 4, 2], intervals=3)
     ("call", "kind", "message"),
     [
         (lambda: slim.slim(NET, 0), ValueError, r"ranks must be from 1 to the sizes \(4, 3, 6\), one for each mode"),
+        (lambda: slim.slim(NET, 2.7), TypeError, "ranks must be integers, but they are 2.7"),
+        (lambda: slim.slimmed(NET, NET.init(0), (2, 2.0, 2)), TypeError, r"ranks must be integers, but they are \(2, 2.0, 2\)"),
+        (lambda: slim.slim(NET, True), TypeError, "ranks must be integers, but they are True"),
+        (lambda: slim.slim(NET, 2, terms="spl"), ValueError, "no layer has terms named spl;"),
         (lambda: slim.slim(NET, (4, 4, 6)), ValueError, r"sizes \(4, 3, 6\), one for each mode, but they are \(4, 4, 6\)"),
         (lambda: slim.slim(NET, {2: 1}), ValueError, "an entry of layers must be from 0 to 1, but it is 2"),
         (lambda: slim.slim(NET, {0: 1}, layers=[1]), ValueError, "ranks that name layers leave no choice of layers"),

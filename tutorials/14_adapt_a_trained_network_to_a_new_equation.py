@@ -53,21 +53,22 @@ print(base.table())
 assert base.levels[-1].L2 < 2e-3
 
 # %% [markdown]
-# How good is it for other diffusivities, unchanged? The error grows with the change of $D$, and that is the figure to compare
-# with: an adapter takes away so and so much of it, and what is left is small if the change was.
+# How good is it for other diffusivities, unchanged? The further they are, the worse, on either side. These errors are what to
+# compare with: an adapter takes away a part of them.
 
 # %%
 targets = np.array([0.05, 0.08, 0.11, 0.16, 0.2])
 unchanged = [heat(D).errors(base.net, base.theta, hard=True)[0] for D in targets]
 for D, error in zip(targets, unchanged):
     print(f"D = {D:.2f}: relative L2 error {error:.1e}")
+assert unchanged[0] > unchanged[1] and unchanged[2] < unchanged[3] < unchanged[4]
 assert min(unchanged) > 10 * base.levels[-1].L2
 
 # %% [markdown]
 # ## Step 2: adapters on the grid of the base
 #
 # `lotra.adapt` freezes everything and puts a zero adapter on each layer: core zero, factors from the gradient of the
-# loss. Then a dozen steps of Levenberg-Marquardt, which pay here, as there are few numbers to train.
+# loss. Then two dozen steps of Levenberg-Marquardt, which pay here, as there are few numbers to train.
 
 # %%
 new = heat(0.16)
@@ -87,7 +88,7 @@ flat = error(direct, found.theta)
 # ## Step 3: adapters from coarse to fine
 #
 # The change from one equation to the next is smooth: it needs no fine grid, at first. A layer is a sum of terms, so let the
-# frozen fine splines stay where they are, and put coarse ones beside them: $W_0\, b(x) + D\, b_h(x)$. Train $D$, refine it
+# frozen fine splines stay where they are, and put coarse ones beside them: $W_0\, b(x) + C\, b_h(x)$. Train $C$, refine it
 # (which is $U_\text{basis} \to R\, U_\text{basis}$, so the ranks stay), train again. On the base's own grid
 # the two terms become one. (This is ours, not the paper's; it is what tutorials 11 and 12 do with whole networks.)
 
@@ -98,30 +99,30 @@ frozen = lotra.freeze(net, theta)[0]
 def beside(corrections):
     """The frozen network with the terms of another one beside its own."""
     pairs = zip(frozen.layers, corrections.layers)
-    return KAN(tuple(replace(layer, terms={**layer.terms, "D": own.terms["spline"]}) for layer, own in pairs))
+    return KAN(tuple(replace(layer, terms={**layer.terms, "C": own.terms["spline"]}) for layer, own in pairs))
 
 
 options = {"intervals": 4, "degree": 4, "outside": "linear", "base": None, "normalise": "tanh"}
 coarse = kan([2, 8, 1], inputs=net.layers[0].normalise, **options)
 zero = np.zeros(coarse.size)
 slope = loss(beside(coarse))(zero)[1]
-D, vector = lotra.adapt(coarse, zero, 4, start="gradient", gradient=slope)
+C, vector = lotra.adapt(coarse, zero, 4, start="gradient", gradient=slope)
 for level in range(3):
     if level:
-        D, vector = grids.refine(D, vector)
-    vector = least_squares(8)(loss(beside(D)), vector).theta
-    print(f"{4 * 2**level:2d} intervals: {D.size} numbers, error {error(beside(D), vector):.1e}")
+        C, vector = grids.refine(C, vector)
+    vector = least_squares(8)(loss(beside(C)), vector).theta
+    print(f"{4 * 2**level:2d} intervals: {C.size} numbers, error {error(beside(C), vector):.1e}")
 print(f"as many steps on 16 intervals alone: {flat:.1e}")
-stepwise = error(beside(D), vector)
+stepwise = error(beside(C), vector)
 assert stepwise < flat
 
 # %% [markdown]
-# `adapt` does this, and `kanref adapt` on the command line; `method="full"` trains a $D$ of full rank the same way. Here are all
+# `adapt` does this, and `kanref adapt` on the command line; `method="full"` trains a $C$ of full rank the same way. Here are all
 # targets: what was, what adapters of two ranks make of it, and what all weights can do.
 
 # %%
 kinds = {"ranks 2": {"ranks": 2}, "ranks 4": {"ranks": 4}, "all weights": {"method": "full"}}
-done = {kind: [adapt(base, heat(d), steps=8, points=POINTS, **choice) for d in targets] for kind, choice in kinds.items()}
+done = {kind: [adapt(base, heat(D), steps=8, points=POINTS, **choice) for D in targets] for kind, choice in kinds.items()}
 figure, axis = plt.subplots(figsize=(6.5, 3.2))
 axis.semilogy(targets, unchanged, "o-", color=INK, ms=4, label="unchanged")
 for (kind, runs), colour in zip(done.items(), (RED, GOLD, BLUE)):
@@ -188,9 +189,9 @@ assert error(net, cut) > 10 * after["ranks 4"][far]
 # the best of five base rates, on the coarsest grid.
 
 # %%
-D, vector = lotra.adapt(coarse, zero, 4, start="gradient", gradient=slope)
-objective, curves = loss(beside(D)), {}
-for kind, spread in (("rates of the theory", lambda r: lotra.rates(D, r)), ("equal rates", lambda r: r)):
+C, vector = lotra.adapt(coarse, zero, 4, start="gradient", gradient=slope)
+objective, curves = loss(beside(C)), {}
+for kind, spread in (("rates of the theory", lambda r: lotra.rates(C, r)), ("equal rates", lambda r: r)):
     runs = [optimize.adam(objective, vector, steps=120, rate=spread(r)) for r in (0.003, 0.01, 0.03, 0.1, 0.3)]
     curves[kind] = min(runs, key=lambda run: run.value)
     print(f"{kind}: losses {', '.join(f'{run.value:.1e}' for run in runs)}")

@@ -11,10 +11,10 @@ seed; inputs mapped to [-1, 1], values standardised; cubic splines on 5 interval
 
 Every training keeps what has the lowest validation error; so is r chosen, in each seed. Test points are looked at once.
 Equal work, not equal steps: each size has the optimiser that suits it, and the full network is given about the processor time
-of the dearest Slim one. A Levenberg-Marquardt step on 2432 numbers takes 3 s, fifty times one of Slim's, and twenty of them
-brought the full network, on sph_harm(1,2), as far as 2000 of L-BFGS in 3 s. With the same optimiser and as many steps, Slim
-networks are behind on most: "alike" is the ratio of errors after 500 L-BFGS steps each. To choose among three ranks takes three
-trainings, in all about twice the full network's time.
+of the dearest Slim one. Levenberg-Marquardt is no choice for it: the work of a step grows as the square of the numbers for J'J
+and as the cube for the factorisation, and with 2432 of them a few steps take as long as a whole training by L-BFGS. With
+the same optimiser and as many steps, Slim networks are behind on most: "alike" is the ratio of errors after 500 L-BFGS steps
+each. To choose among three ranks takes three trainings, in all about twice the full network's time.
 
 Slim networks from scratch hold the bound, 1.2 times the full network's error with a fifth of the parameters, on 14 of the 15
 special functions: the best of three ranks, r = 4 alone does on 11. They miss lpmv(0) (1.42), which HOSVD holds,
