@@ -4,6 +4,7 @@
     low, high = gradient_range(net, theta, box)    so does every d f_o / d x_i
     lipschitz(net, theta, box)                     |f(x) - f(y)| <= L |x - y| in Euclidean norms
     rounding_error(net, theta, box, np.float32)    |f computed in this precision - f| is at most this
+    rounding_errors(net, theta, x, np.float32)     the same at single points
 
 A B-spline lies within the hull of its coefficients; cut into cells it lies, on each, within the hull of the Bernstein
 coefficients there, which are its blossom at the cell's ends (Ramshaw 1987) and come by convex combinations alone, so that
@@ -83,10 +84,10 @@ def spline_cells(t, W, degree, zero):
     """`Cells` of the splines with knots t (T,) and coefficients W (Q, K), on the knots' domain, or with `zero` wherever
     there are knots."""
     d = degree
-    if zero:  # functions that do not exist have coefficients of zero
-        width = t[-1] - t[0]
-        far = width * np.arange(1, d + 1)
-        t, W = np.concatenate([t[0] - far[::-1], t, t[-1] + far]), np.pad(W, ((0, 0), (d, d)))
+    if zero:  # functions that do not exist have coefficients of zero; one at least, for the jump of steps to zero
+        more = max(d, 1)
+        far = (t[-1] - t[0]) * np.arange(1, more + 1)
+        t, W = np.concatenate([t[0] - far[::-1], t, t[-1] + far]), np.pad(W, ((0, 0), (more, more)))
     spans = np.arange(d, W.shape[1])
     spans = spans[t[spans] < t[spans + 1]]
     share = np.arange(CELLS + 1) / CELLS
@@ -183,12 +184,9 @@ def spline_range(basis, W, p, x, base):
 
 def layer_range(layer, arrays, x):
     """Values and slopes of all edges of a layer over intervals x (B, P), (B, Q, P), and what its rounding errors are in
-    proportion to: the largest coefficients, (B, Q, P). Raises TypeError for terms that no bounds are known of."""
+    proportion to: the largest coefficients, (B, Q, P)."""
     splines, base = [], []
-    for name, term in layer.terms.items():
-        if not isinstance(term, Linear) or not isinstance(term.basis, BSpline | Pointwise):
-            kind = type(getattr(term, "basis", term)).__name__
-            raise TypeError(f"no bounds are known for the term {name!r}, {kind}; B-splines and base functions have some")
+    for name, term in terms_of(layer):
         own = {array: arrays[f"{name}.{array}"] for array in term.arrays}
         W = term.weights.tensor(own).astype(float)
         (splines if isinstance(term.basis, BSpline) else base).append((term.basis, W, largest(term.weights, own)))
@@ -203,6 +201,15 @@ def layer_range(layer, arrays, x):
         sizes.append(sum(size[:, p].max(1) for _, _, size in splines) + next(iter(of_base)).magnitude)
     stacked = lambda parts: Interval(np.stack([i.low for i in parts], -1), np.stack([i.high for i in parts], -1))
     return stacked(values), stacked(slopes), np.stack(sizes, -1)
+
+
+def terms_of(layer):
+    """Names and terms of a layer; TypeError for those that no bounds are known of."""
+    for name, term in layer.terms.items():
+        if not isinstance(term, Linear) or not isinstance(term.basis, BSpline | Pointwise):
+            kind = type(getattr(term, "basis", term)).__name__
+            raise TypeError(f"no bounds are known for the term {name!r}, {kind}; B-splines and base functions have some")
+    return layer.terms.items()
 
 
 def largest(weights, arrays):
@@ -271,7 +278,9 @@ def cut(net, box, boxes):
 def through(net, theta, x, dtype):
     """`Through` after the last layer, from small boxes x (B, n)."""
     n, unit = net.inputs, float(np.finfo(dtype).eps)
-    if np.asarray(theta).dtype == dtype == np.float64:
+    if (x.low == x.high).all():
+        error = np.abs(x.low.astype(dtype) - x.low)
+    elif np.asarray(theta).dtype == dtype == np.float64:
         error = np.zeros(x.shape)
     else:
         error = unit * x.magnitude  # x itself is rounded first
@@ -288,9 +297,12 @@ def after(layer, arrays, state, unit):
         size = value.magnitude + times(slope.magnitude, state.value.magnitude)
         error = times(slope.magnitude, state.error) + 16 * unit * size
         state = Through(value, slope[..., None] * state.slope, error)
-    x = state.value.widened(state.error)
+    own, shift = roundings(layer)
+    apart = state.error + unit * (state.value.magnitude + shift)
+    x = state.value.widened(apart)
     values, slopes, sizes = layer_range(layer, arrays, x)
-    error = times(slopes.magnitude, state.error[:, None]).sum(-1) + rounding(layer, x, slopes, sizes, unit)
+    moved = np.minimum(times(slopes.magnitude, apart[:, None]), values.high - values.low)  # where a function jumps, that far
+    error = (moved + unit * own * sizes).sum(-1)
     slope = (slopes[..., None] * state.slope[:, None]).sum(2)
     state = Through(values.sum(-1), slope, up(error))
     if layer.bias:
@@ -304,11 +316,11 @@ def times(a, b):
         return np.where((a == 0) | (b == 0), 0.0, a * b)
 
 
-def rounding(layer, x, slopes, sizes, unit):
-    """How far the sums of a layer computed at given inputs may be from exact ones, (B, Q): errors of the tables, of
-    rounded knots, weights and products, and of the sum over all of them, one after the other."""
+def roundings(layer):
+    """How many units of rounding an edge may err by, in proportion to `sizes`, (P,): those of the tables, of rounded weights and
+    products, of the sum over all of them, one after the other. And how many units rounded knots move each input by, (P,)."""
     own, shift, J = 8.0, np.zeros(layer.inputs), 1
-    for term in layer.terms.values():
+    for _, term in terms_of(layer):
         own = own + products(term.weights)
         if isinstance(term.basis, BSpline):
             t, d = term.basis.knots, term.basis.degree
@@ -316,8 +328,7 @@ def rounding(layer, x, slopes, sizes, unit):
             ulps = ULPS[min(degree for degree in ULPS if degree >= d)] if d <= max(ULPS) else 2 * d
             own = own + (d + 1) * (ulps + UNIFORM_ULPS * (np.abs(t).max(1) / spacing))
             shift, J = shift + 2 * np.abs(t).max(1), J + d + 1
-    moved = times(slopes.magnitude, (x.magnitude + shift)[:, None])
-    return unit * (moved + (own + layer.inputs * J) * sizes).sum(-1)
+    return own + layer.inputs * J, shift
 
 
 def shifted(state, bias, unit):
@@ -402,6 +413,15 @@ def rounding_error(net, theta, box, dtype=np.float32, boxes=BOXES):
     """(m,): how far outputs computed in `dtype`, from x and theta rounded to it, may be from those of exact arithmetic."""
     x = cut(net, checked(net, theta, box), boxes)
     return through(net, np.asarray(theta, float), x, np.dtype(dtype)).error.max(0)
+
+
+def rounding_errors(net, theta, x, dtype=np.float32):
+    """(N, m): `rounding_error` at every point of x (N, n) by itself, which is much less than over a box."""
+    x = real_array(x, "x", np.float64)
+    if x.ndim != 2 or x.shape[1] != net.inputs:
+        raise ValueError(f"x must have shape (N, {net.inputs}), but it has shape {x.shape}")
+    checked(net, theta, np.stack([x.min(0), x.max(0)], 1))
+    return through(net, np.asarray(theta, float), Interval(x, x), np.dtype(dtype)).error
 
 
 def checked(net, theta, box):

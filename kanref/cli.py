@@ -22,6 +22,7 @@ examples:
   kanref solve burgers --param nu=0.02              a differential equation, results in kanref-solve/
   kanref adapt kanref-solve burgers --param nu=0.03 its network for another one, results in kanref-adapt/
   kanref check                                      test the gradients on this machine
+  kanref ledger                                     what other libraries get wrong, beside the right values
 """
 FIT_EXAMPLES = """\
 examples:
@@ -64,6 +65,28 @@ Your own adapter is a module in the current folder or installed, with a function
 python -c "from kanref.golden import protocol; print(protocol.table())" lists them. The exit code is 0 if nothing failed.
 """
 
+LEDGER_EXAMPLES = """\
+examples:
+  kanref ledger                                     all rows: right value, kanref's, and what other libraries gave
+  kanref ledger B1 B4                               these, with derivation and reproduction
+  kanref ledger --peers ~/torch-env/bin/python      ask the libraries that are installed there; a defect that is gone shows
+
+A library is asked in a process of its own, which may fail in any way; of those that are not installed, the recorded value is
+shown, or the published formula is evaluated. The exit code is 0 if kanref is right everywhere.
+"""
+
+COMPARE_EXAMPLES = """\
+examples:
+  kanref compare kanref-out model/0.1                    a model of kanref and a checkpoint of pykan
+  kanref compare a.safetensors b.pt --data houses.csv    on data, which every model reads by its own columns
+  kanref compare kanref-out kanref.golden.adapters.pykan a model and an implementation, where it is installed
+  kanref compare kanref-out mylib.kanref_adapter:adapter --json
+
+A is a file of kanref, pykan, efficient-kan, fast-kan, ChebyKAN or jaxKAN, B another, or an implementation as `kanref conformance`
+takes it, which is asked for A's network. Every layer of B is fed what A feeds its own, so that the first layer, edge and sample
+is found where they part. Exit code 0 if they agree, 1 if they part.
+"""
+
 SOLVE_EXAMPLES = """\
 examples:
   kanref solve burgers                              error by level, model and figure in kanref-solve/
@@ -81,8 +104,9 @@ examples:
   kanref adapt kanref-solve heat --param diffusivity=0.2 --method full --out heat-full
 
 The base is frozen, and an adapter of low tensor rank is trained from coarse to fine grids, as kanref solve trains. Expect it to
-leave some five-hundredth of the error that the unchanged network has. All weights (--method full) come near solving anew, in a
-third of the time, but leave no small adapter. If the solution changes its character, solve anew. Ctrl-C keeps the best so far.
+leave a small part of the error that the unchanged network has; the last line says how much. All weights (--method full) come
+nearer to solving anew, in less time, but leave no small adapter. If the solution changes its character, solve anew. Ctrl-C keeps
+the best so far.
 """
 
 JOB = ("task", "drop", "split", "hidden", "intervals", "degree", "optimizer", "steps", "sparsify")  # as in fit, for demo
@@ -208,6 +232,26 @@ def _parser():
     conformance.add_argument("--dtype", choices=("float64", "float32"), help="only in this precision (default: both)")
     conformance.add_argument("--json", action="store_true", help="print the report as JSON")
     conformance.set_defaults(run=_conformance)
+
+    about = "what libraries of KANs get wrong: right values, kanref's, theirs"
+    ledger = commands.add_parser("ledger", help=about, epilog=LEDGER_EXAMPLES, formatter_class=raw)
+    ledger.add_argument("numbers", nargs="*", metavar="B1", help="rows to tell about at length (default: all, in short)")
+    other = "an interpreter that has the other libraries (default: the one that runs kanref)"
+    ledger.add_argument("--peers", default=sys.executable, metavar="PYTHON", help=other)
+    ledger.add_argument("--json", action="store_true", help="print everything as JSON")
+    ledger.add_argument("--record", metavar="FILE", help="write the libraries' answers there, too")
+    ledger.set_defaults(run=_ledger)
+
+    about = "where two models, or a model and an implementation, part, and why"
+    compare = commands.add_parser("compare", help=about, epilog=COMPARE_EXAMPLES, formatter_class=raw)
+    compare.add_argument("a", metavar="A", help="a model's file, of any library, or the folder that kanref fit wrote")
+    compare.add_argument("b", metavar="B", help="another, or MODULE:NAME of an implementation")
+    compare.add_argument("--data", metavar="X.csv", help="samples (default: random points of the domain, knots, points outside)")
+    share = "share of the largest value that is fair (default: certified rounding errors, where bounds are known)"
+    compare.add_argument("--tolerance", type=float, metavar="1e-6", help=share)
+    compare.add_argument("--seed", type=int, default=0, help="of the random points (default 0)")
+    compare.add_argument("--json", action="store_true", help="print the report as JSON")
+    compare.set_defaults(run=_compare)
 
     known = "experiments:\n" + aligned([(f"  {name}", what) for name, what in EXPERIMENTS.items()], 2)
     about = "the papers' tables and figures, beside their numbers"
@@ -413,11 +457,8 @@ def _solution(options, heading, run):
 def _check(options):
     from kanref import check
 
-    shown = sys.stderr.isatty()
-    say = (lambda done, total: print(f"\r{done} of {total} ", end="", file=sys.stderr, flush=True)) if shown else None
-    rows = check.run(options.seed, say)
-    if shown:
-        print("\r", end="", file=sys.stderr)
+    with _counter() as say:
+        rows = check.run(options.seed, say)
     print(check.table(rows))
     return 0 if all(row.passed for row in rows) else 1
 
@@ -426,14 +467,46 @@ def _conformance(options):
     from kanref.golden import conformance
 
     sys.path.insert(0, os.getcwd())  # adapters are looked for here, too, as `python -m` does
-    shown = sys.stderr.isatty()
-    say = (lambda done, total: print(f"\r{done} of {total} ", end="", file=sys.stderr, flush=True)) if shown else None
     dtypes = conformance.DTYPES if options.dtype is None else [options.dtype]
-    report = conformance.run(conformance.load(options.adapter), options.group, dtypes, say)
-    if shown:
-        print("\r", end="", file=sys.stderr)
+    adapter = conformance.load(options.adapter)
+    with _counter() as say:
+        report = conformance.run(adapter, options.group, dtypes, say)
     print(report.json() if options.json else report.table())
     return 0 if report.passed else 1
+
+
+def _ledger(options):
+    from kanref import ledger
+    from kanref.ledger.peers import ask
+    from kanref.ledger.report import record, report
+
+    rows = {row.number: row for row in ledger.rows()}
+    numbers = [number.upper() for number in options.numbers] or list(rows)
+    if unknown := [number for number in numbers if number not in rows]:
+        raise ValueError(f"there is no row {', '.join(unknown)}; the rows are {', '.join(rows)}")
+    with _counter() as say:
+        answers = ask(options.peers, numbers, say)
+    if options.record:
+        record(options.record, answers)
+    told = report([row for number, row in rows.items() if number in numbers], answers)
+    print(told.json() if options.json else told.table(full=bool(options.numbers)))
+    return 0 if told.passed else 1
+
+
+def _compare(options):
+    from kanref.compare import compare, opened
+    from kanref.model import Model
+    from kanref.tables import read_csv
+
+    sys.path.insert(0, os.getcwd())  # adapters are looked for here, too
+    names = options.a, options.b
+    A, B = map(opened, names)
+    if not isinstance(A, Model):
+        raise ValueError(f"A must be a model's file, which an implementation is asked for, but {names[0]} is none")
+    X = None if options.data is None else read_csv(options.data)
+    found = compare(A, B, X, options.tolerance, options.seed, names)
+    print(found.json() if options.json else found.table())
+    return 0 if found.equal else 1
 
 
 def _bench(options):
@@ -444,6 +517,18 @@ def _bench(options):
 
 def _printer(options):
     return (lambda text: None) if options.quiet else lambda text: print(text, flush=True)
+
+
+@contextmanager
+def _counter():
+    """progress(done, total) on one line of stderr, which is blank again afterwards; None if nobody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    try:
+        yield lambda done, total: print(f"\r{done} of {total} ", end="", file=sys.stderr, flush=True)
+    finally:
+        print("\r" + " " * 30 + "\r", end="", file=sys.stderr, flush=True)
 
 
 @contextmanager

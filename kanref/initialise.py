@@ -1,18 +1,19 @@
 """Starting values by name: the three generations of the KAN paper, a default, and variance-preserving rules.
 
-| scheme        | base weights w_b           | w_s (if trained) | spline coefficients c                     |
-|---------------|----------------------------|------------------|-------------------------------------------|
-| "kanref"      | N(0, 1/P)                  | 1                | N(0, (0.1/G)^2), smooth; see below        |
-| "paper"       | U(-a, a), a^2 = 6/(P + Q)  | 1                | N(0, 0.1^2)  (footnote 2; Xavier)         |
-| "pykan-0.0"   | 1/sqrt(P) + 0.1 N(-1, 4)   | 1                | noise of amplitude 0.1/G                  |
-| "pykan-0.2.8" | U(-1, 1)/sqrt(P)           | 1/sqrt(P)        | noise of amplitude 0.3/G                  |
-| "lecun"       | N(0, 1/P)                  | 1                | N(0, 1/(P K))                             |
-| "glorot"      | N(0, 2/(P + Q))            | 1                | N(0, 2/((P + Q) K))                       |
+| scheme          | base weights w_b           | w_s (if trained) | spline coefficients c                     |
+|-----------------|----------------------------|------------------|-------------------------------------------|
+| "kanref"        | N(0, 1/P)                  | 1                | N(0, (0.1/G)^2), smooth; see below        |
+| "paper"         | U(-a, a), a^2 = 6/(P + Q)  | 1                | N(0, 0.1^2)  (footnote 2; Xavier)         |
+| "pykan-0.0"     | 1/sqrt(P) + 0.1 N(-1, 4)   | 1                | noise of amplitude 0.1/G                  |
+| "pykan-0.2.8"   | U(-1, 1)/sqrt(P)           | 1/sqrt(P)        | noise of amplitude 0.3/G                  |
+| "efficient-kan" | U(-1, 1)/sqrt(P)           | U(-1, 1)/sqrt(P) | noise of amplitude 0.1/G                  |
+| "lecun"         | N(0, 1/P)                  | 1                | N(0, 1/(P K))                             |
+| "glorot"        | N(0, 2/(P + Q))            | 1                | N(0, 2/((P + Q) K))                       |
 
 P inputs, Q outputs, K functions, G intervals. "noise" means: uniform values in [-amplitude/2, amplitude/2] at the G + 1
-grid points, turned into coefficients by minimum-norm least squares, as both pykan generations do. pykan-0.0 meant a
-centred uniform draw and wrote N(-1, 4); the code is followed. If w_s is not trained, pykan-0.2.8's 1/sqrt(P) is folded
-into c.
+grid points, turned into coefficients by minimum-norm least squares, as both pykan generations and efficient-kan do.
+pykan-0.0 meant a centred uniform draw and wrote N(-1, 4); the code is followed. If w_s is not trained, pykan-0.2.8's
+1/sqrt(P) is folded into c. "paper" is jaxKAN's default, too.
 
 The default starts from smooth edges, because training from wiggly ones ends in local minima more often. A layer without
 a base branch starts as a random linear map a_{q,p} x_p, a ~ N(0, 1/P), which splines represent exactly by the Greville
@@ -30,7 +31,8 @@ from kanref.bases import BSpline, Pointwise
 from kanref.terms import Linear
 from kanref.weights import Masked, Scaled
 
-SCHEMES = ("kanref", "paper", "pykan-0.0", "pykan-0.2.8", "lecun", "glorot")
+AMPLITUDE = {"pykan-0.0": 0.1, "pykan-0.2.8": 0.3, "efficient-kan": 0.1}  # times 1/G, of noise
+SCHEMES = ("kanref", "paper", *AMPLITUDE, "lecun", "glorot")
 
 
 def initial(net, seed, scheme):
@@ -50,6 +52,8 @@ def initial(net, seed, scheme):
             )
             if "scale" in own and scheme == "pykan-0.2.8":
                 own["scale"] = np.full(own["scale"].shape, layer.inputs**-0.5)
+            if "scale" in own and scheme == "efficient-kan":
+                own["scale"] = rng.uniform(-1, 1, own["scale"].shape) / np.sqrt(layer.inputs)
             arrays.update((f"{l}.{name}.{array}", value) for array, value in own.items())
         if layer.bias:
             arrays[f"{l}.bias"] = np.zeros(layer.sums)
@@ -64,9 +68,9 @@ def draw(term, rng, scheme, base, splines):
     if isinstance(term.basis, BSpline):
         if scheme == "paper":
             return rng.normal(0, 0.1, (Q, P, K))
-        if scheme in ("pykan-0.0", "pykan-0.2.8"):
-            noise = spline_noise(term.basis, Q, {"pykan-0.0": 0.1, "pykan-0.2.8": 0.3}[scheme], rng)
-            return noise if scheme == "pykan-0.0" or trains_scale(term.weights) else noise / np.sqrt(P)
+        if scheme in AMPLITUDE:
+            noise = spline_noise(term.basis, Q, AMPLITUDE[scheme], rng)
+            return noise if scheme != "pykan-0.2.8" or trains_scale(term.weights) else noise / np.sqrt(P)
         if scheme in ("lecun", "glorot"):
             return rng.normal(0, np.sqrt((1 / P if scheme == "lecun" else 2 / (P + Q)) / K), (Q, P, K))
         slope = 0.0 if base else rng.normal(0, P**-0.5, (Q, P, 1))
@@ -79,7 +83,7 @@ def draw(term, rng, scheme, base, splines):
             return rng.uniform(-a, a, (Q, P, 1))
         if scheme == "pykan-0.0":
             return P**-0.5 + 0.1 * rng.normal(-1, 2, (Q, P, 1))
-        if scheme == "pykan-0.2.8":
+        if scheme in ("pykan-0.2.8", "efficient-kan"):
             return rng.uniform(-1, 1, (Q, P, 1)) / np.sqrt(P)
         if scheme in ("lecun", "glorot"):
             return rng.normal(0, np.sqrt(1 / P if scheme == "lecun" else 2 / (P + Q)), (Q, P, 1))

@@ -16,6 +16,7 @@ import numpy as np
 from kanref import arrays as border
 from kanref import grids, io, objectives, optimize
 from kanref.bases import BSpline
+from kanref.conventions import convention as named
 from kanref.network import KAN, kan
 
 TASKS = {
@@ -75,6 +76,7 @@ class Model:
     width: columns of X; columns: those of them that the network takes, all unless inputs were pruned; names: of all
     columns, for pictures and formulas, () for x1, x2, ...
     report: what the step that made this model says about it (a refit, pruning, symbolification); not kept in files.
+    convention: whose defaults its methods have, of `kanref.conventions`; "strict" is kanref's own.
     """
 
     net: KAN
@@ -86,9 +88,11 @@ class Model:
     columns: tuple[int, ...] | None = None
     names: tuple[str, ...] = ()
     report: object = field(default=None, repr=False)
+    convention: str = "strict"
 
     def __post_init__(self):
         border.choice(self.task, "task", tuple(TASKS))
+        named(self.convention)
         theta = border.real_array(self.theta, "theta")
         self.net.split(theta)
         width = border.integer(self.net.inputs if self.width is None else self.width, "width", self.net.inputs)
@@ -115,10 +119,28 @@ class Model:
         return [names[c] for c in self.columns]
 
     @classmethod
-    def build(cls, widths, *, seed=0, task="regression", scheme="kanref", dtype=np.float64, names=(), **structure):
-        """A new model. widths and structure: see `kanref.kan`; scheme: see `kanref.initialise`; names: of the inputs."""
-        net = kan(widths, **structure)
-        return cls(net, net.init(seed, scheme).astype(dtype, copy=False), task, names=names)
+    def build(
+        cls,
+        widths,
+        *,
+        seed=0,
+        task="regression",
+        scheme=None,
+        dtype=np.float64,
+        names=(),
+        convention="strict",
+        **structure,
+    ):
+        """A new model. widths and structure: see `kanref.kan`; scheme: see `kanref.initialise`; names: of the inputs.
+
+        convention: another library, as "pykan-0.2.8", for its defaults wherever nothing else is given, here and in all
+        methods of the model; see `kanref.conventions`.
+        """
+        options = {**named(convention).build, **structure}
+        default = options.pop("scheme", "kanref")
+        net = kan(widths, **options)
+        theta = net.init(seed, default if scheme is None else scheme).astype(dtype, copy=False)
+        return cls(net, theta, task, names=names, convention=convention)
 
     # -------------------------------------------------------------------------------------------------- training
 
@@ -131,7 +153,8 @@ class Model:
         options = {"weight": sparsity} if isinstance(sparsity, Real) else dict(sparsity)
         from kanref import sparsify
 
-        return objectives.weighted_sum([(1, data), (options.pop("weight"), sparsify.penalty(self.net, x, **options))])
+        weight, options = options.pop("weight"), {**named(self.convention).penalty, **options}
+        return objectives.weighted_sum([(1, data), (weight, sparsify.penalty(self.net, x, **options))])
 
     def fit(
         self,
@@ -157,7 +180,8 @@ class Model:
         steps: accepted steps, or steps for each entry of `intervals`.
         intervals: train coarse to fine: extend the grid to each of these numbers of intervals in turn and train there.
         sparsity: weight lambda of the L1 and entropy penalty (eq. 2.20; 1e-3 to 1e-2 are usual), or a dictionary of it as
-            "weight" and options of `kanref.sparsify.penalty`: {"weight": 1e-2, "entropy": 2.0}. None: none.
+            "weight" and options of `kanref.sparsify.penalty`: {"weight": 1e-2, "entropy": 2.0}. None: none. The model's
+            convention says how edges are measured.
         batch: samples in a minibatch ("adam" only); rate: a number, vector or schedule for "adam" (default 1e-3).
         validation: a share in (0, 1) of the samples, drawn with `seed`, or (X, y). With it, the grid and the parameters
             of lowest validation loss are returned, be they coarse and early; a finer grid may learn the noise. Computed
@@ -344,18 +368,21 @@ class Model:
         net, theta, report = grids.extend(self.net, self.theta, intervals, x)
         return replace(self, net=net, theta=theta, report=report)
 
-    def update_grid(self, X, rule="kanref", mix=None):
+    def update_grid(self, X, rule=None, mix=None, **options):
         """Knots that cover what arrives at every layer, the functions kept; see `grids.update_from_samples`."""
-        net, theta, report = grids.update_from_samples(self.net, self.theta, self.points(X), rule, mix)
+        given = {name: value for name, value in (("rule", rule), ("mix", mix)) if value is not None}
+        options = {**named(self.convention).update_grid, **given, **options}
+        net, theta, report = grids.update_from_samples(self.net, self.theta, self.points(X), **options)
         return replace(self, net=net, theta=theta, report=report)
 
     # ---------------------------------------------------------------------------- sparsity, formulas and pictures
 
-    def attribute(self, X, method="backward"):
-        """Scores of nodes and edges on data; see `kanref.sparsify.attribute`."""
+    def attribute(self, X, method=None):
+        """Scores of nodes and edges on data, "backward" by default; see `kanref.sparsify.attribute`."""
         from kanref import sparsify
 
-        return sparsify.attribute(self.net, self.theta, self.points(X), method)
+        options = named(self.convention).attribute if method is None else {"method": method}
+        return sparsify.attribute(self.net, self.theta, self.points(X), **options)
 
     def prune(self, X, **options):
         """The model without the nodes and edges that do not matter on data; see `kanref.sparsify.prune`.
@@ -364,6 +391,7 @@ class Model:
         """
         from kanref import sparsify
 
+        options = {**named(self.convention).prune, **options}
         pruned = sparsify.prune(self.net, self.theta, self.points(X), **options)
         columns = tuple(self.columns[i] for i in pruned.inputs)
         return replace(self, net=pruned.net, theta=pruned.theta, columns=columns, report=pruned.report)
@@ -372,12 +400,14 @@ class Model:
         """Functions that the edge from node p to sum q of layer l may be, the likeliest first; see `kanref.symbolic`."""
         from kanref import symbolic
 
+        options = {**named(self.convention).suggest, **options}
         return symbolic.suggest(self.net, self.theta, self.points(X), l, q, p, **options)
 
     def fix(self, X, l, q, p, function, **options):
         """The model with that edge turned into c f(a x + b) + d, fitted to its spline on data."""
         from kanref import symbolic
 
+        options = {**named(self.convention).fix, **options}
         net, theta = symbolic.fix(self.net, self.theta, l, q, p, function, self.points(X), **options)
         return replace(self, net=net, theta=theta, report=None)
 
@@ -392,6 +422,7 @@ class Model:
         """The model with every edge turned into the best function of the library; see `kanref.symbolic.auto`."""
         from kanref import symbolic
 
+        options = {**named(self.convention).auto_symbolic, **options}
         snapped = symbolic.auto(self.net, self.theta, self.points(X), **options)
         return replace(self, net=snapped.net, theta=snapped.theta, report=snapped.report)
 
@@ -432,6 +463,7 @@ class Model:
             if name != "reasons"
         }
         inputs = {"width": self.width, "columns": list(self.columns), "names": list(self.names)}
+        inputs["convention"] = self.convention
         extra = {"task": self.task, "history": history, "reasons": list(self.history.reasons), "user": self.extra, **inputs}
         io.save_network(path, self.net, self.theta, extra)
 
@@ -442,7 +474,7 @@ class Model:
         try:
             columns = {name: np.array(a, int if name == "run" else float) for name, a in extra["history"].items()}
             history = History(**columns, reasons=tuple(extra["reasons"]))
-            inputs = {name: extra[name] for name in ("width", "columns", "names") if name in extra}
+            inputs = {name: extra[name] for name in ("width", "columns", "names", "convention") if name in extra}
             return cls(net, theta, extra["task"], history, extra["user"], **inputs)
         except (KeyError, TypeError, ValueError) as error:
             raise io.FileError(f"{path} holds a network but no model ({error}); use kanref.io.load_network") from None
@@ -451,6 +483,8 @@ class Model:
         """The network as a table, and how training went."""
         h = self.history
         lines = [repr(self.net), f"task: {self.task}, precision: {self.theta.dtype}"]
+        if self.convention != "strict":
+            lines[1] += f", convention: {self.convention}"
         if len(h):
             runs = len(h.reasons)
             steps = f"{runs} run{'s' * (runs > 1)}, {len(h) - runs} steps"

@@ -9,6 +9,8 @@ from numpy.testing import assert_allclose
 from kanref import bases, bounds, lotra, objectives, optimize
 from kanref.bases import BSpline, Chebyshev, MinMax
 from kanref.data.toys import SCALING
+from kanref.edges import Symbolic
+from kanref.functions import LIBRARY
 from kanref.intervals import Interval
 from kanref.network import KAN, Layer, kan, spline_layer
 from kanref.terms import Linear
@@ -82,6 +84,30 @@ def test_lipschitz_constants_hold_between_any_two_points(name):
     assert np.isinf(L) == (name == "steps")
 
 
+def test_steps_have_finite_ranges_and_jump_to_zero_at_their_ends():
+    net = KAN((Layer({"spline": Linear(BSpline(np.array([[-1.0, 0, 1]]), 0), Full((1, 1, 2)))}),))
+    theta = np.array([1.0, 2.0])
+    for box, low, high in (([[-0.5, 0.5]], 1, 2), ([[0.5, 1.5]], 0, 2), ([[0.5, 0.9]], 2, 2)):
+        found, jump = np.ravel(bounds.output_range(net, theta, box)), high - low  # x may be rounded across it
+        assert low - jump - 1e-12 <= found[0] <= low and high <= found[1] <= high + jump + 1e-12
+    assert np.isinf(bounds.lipschitz(net, theta, [[0.5, 1.5]]))
+    assert bounds.lipschitz(net, theta, [[0.5, 0.9]]) < 1e-12
+    error = bounds.rounding_errors(net, theta, [[0.5], [0.0], [1.0]])
+    assert error[0] < 1e-5 and 1 <= error[1] < 1.001 and 2 <= error[2] < 2.001
+
+
+def test_rounding_errors_at_points_hold_and_are_no_worse_than_over_their_box():
+    for name in ("cubic", "products, affine", "maps and biases"):
+        net, theta, box, x = case(name)
+        x, few = x[:200].astype(np.float32).astype(float), theta.astype(np.float32)
+        error = bounds.rounding_errors(net, few, x)
+        assert (np.abs(net(few, x.astype(np.float32)) - net(few.astype(float), x)) <= error).all()
+        hull = np.stack([x.min(0), x.max(0)], 1)
+        assert (error.max(0) <= bounds.rounding_error(net, few, hull)).all()
+    with pytest.raises(ValueError, match=r"x must have shape \(N, 2\), but it has shape \(3,\)"):
+        bounds.rounding_errors(net, theta, [1, 2, 3])
+
+
 def test_a_jump_of_the_value_makes_the_constant_infinite_only_where_it_is():
     knots = np.array([[-1.0, -1, -1, 0, 1, 1, 1]])  # clamped: with zero outside, a jump at both ends
     net = KAN((Layer({"spline": Linear(BSpline(knots, 2), Full((1, 1, 4)))}),))
@@ -116,7 +142,7 @@ def test_rounding_errors_are_within_their_bound(name):
     exact, low = net(theta, x), net(theta.astype(np.float32), x.astype(np.float32))
     apart = np.abs(low - exact).max(0)
     assert (apart <= error).all()
-    if name != "steps":  # where rounding x moves it across a jump, only infinity is safe
+    if name != "steps":  # where rounding x moves it across a jump
         assert (error <= 0.02 * (1 + np.abs(exact).max())).all()
         assert (bounds.rounding_error(net, theta, box, np.float64, 300) <= 2.1e-9 * error).all()
 
@@ -218,3 +244,7 @@ def test_messages():
     chebyshev = KAN((Layer({"chebyshev": Linear(Chebyshev(3), Full((1, 1, 4)))}),))
     with pytest.raises(TypeError, match="no bounds are known for the term 'chebyshev', Chebyshev"):
         bounds.output_range(chebyshev, chebyshev.init(0), [[0, 1]])
+    formula = KAN((Layer({"formula": Symbolic((1, 1), ((0, 0, LIBRARY["exp"]),))}),))
+    for asked in (bounds.output_range, bounds.lipschitz, bounds.rounding_error):
+        with pytest.raises(TypeError, match="no bounds are known for the term 'formula', Symbolic"):
+            asked(formula, np.ones(4), [[0, 1]])

@@ -2,10 +2,13 @@
 
 import json
 import re
+import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from kanref import golden, spec
 from kanref.golden import __main__ as program
@@ -13,6 +16,9 @@ from kanref.golden import case as record
 from kanref.golden.exact import Disagreement, Draw, complex_step, confirm, converted, digits, floats, rationals, solved
 from kanref.golden.generate import GENERATORS, cases, write
 from kanref.golden.protocol import OPERATIONS, table
+from kanref.grids.rules import RULES
+from kanref.sparsify import METRICS
+from kanref.sparsify.attribution import METHODS, SCORES
 
 GROUPS = golden.groups()
 SAMPLES = {"bspline": 40, "gradients": 2, "lotra": 1, "hessian-vector": 2, "pinn": 1, "extension": 3, "insertion": 9}
@@ -49,13 +55,24 @@ def test_there_are_enough():
 
 
 def test_they_are_small_enough_for_a_wheel():
-    assert sum(path.stat().st_size for path in golden.FOLDER.iterdir()) < 1_500_000
+    """Before compression, which leaves a fifth."""
+    size = lambda suffix: sum(path.stat().st_size for path in golden.FOLDER.glob(f"*.{suffix}"))
+    assert size("json") < 1_600_000 and size("safetensors") < 1_000_000
 
 
 def test_splines_are_covered():
     found = {(c.inputs["degree"], c.inputs["order"], c.inputs["outside"]) for c in golden.load("bspline")}
     assert {(d, m, "zero") for d in range(8) for m in range(4)} <= found
-    assert {(3, m, outside) for m in range(2) for outside in ("linear", "clamp")} <= found
+    assert {(3, m, outside) for m in range(4) for outside in ("linear", "clamp")} <= found
+
+
+def test_every_convention_is_covered():
+    """Rules of grids, also with their refits; metrics, scores and methods; by the names that kanref gives them."""
+    asked = lambda group, key: {case.inputs[key] for case in golden.load(group)}
+    assert asked("grids", "rule") == asked("updates", "rule") == set(RULES)
+    assert asked("magnitudes", "metric") == {*METRICS, *SCORES} - {"pykan-0.2.8"}  # its name for edge_forward_spline_n
+    assert asked("penalties", "metric") == set(METRICS) - {"pykan-0.2.8"}
+    assert asked("attribution", "method") == set(METHODS)
 
 
 def test_every_case_has_two_routes():
@@ -178,6 +195,39 @@ def test_numbers_are_written_without_loss():
 # ------------------------------------------------------------------------------------------------------- regeneration
 
 
+def tensors(group):
+    """Metadata and arrays of a group's safetensors file."""
+    with safe_open(golden.FOLDER / f"{group}.safetensors", framework="numpy") as file:
+        return file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no mapping
+
+
+@every_group
+def test_tensor_files_hold_the_same_arrays(group):
+    """Bit for bit, and only them; their names say where they stand in the JSON file."""
+    metadata, found = tensors(group)
+    assert json.loads(metadata.pop("kanref-golden")) == {"version": golden.VERSION, "group": group} and not metadata
+    expected = {}
+
+    def walk(part, place):
+        if isinstance(part, dict) and "shape" in part:
+            expected[place] = np.array(part["values"], np.float64).reshape(part["shape"])
+        elif isinstance(part, dict | list):
+            for key, value in part.items() if isinstance(part, dict) else enumerate(part):
+                walk(value, f"{place}/{key}")
+
+    for case in content(group)["cases"]:
+        walk({"inputs": case["inputs"], "expected": case["expected"]}, case["id"])
+    assert set(found) == set(expected)
+    for name, a in expected.items():
+        assert found[name].dtype == np.float64 and found[name].shape == a.shape
+        assert found[name].tobytes() == a.tobytes()
+
+
+@every_group
+def test_tensor_files_are_made_again_bit_for_bit(group):
+    assert record.packed(group, golden.load(group)) == (golden.FOLDER / f"{group}.safetensors").read_bytes()
+
+
 def lines(group):
     return (golden.FOLDER / f"{group}.json").read_text("utf-8").split("\n")
 
@@ -195,10 +245,19 @@ def test_slow_groups_begin_bit_for_bit(group):
 
 
 def test_groups_are_written_where_one_likes(tmp_path):
-    assert list(write(["free-knots"], tmp_path)) == [
-        ("free-knots", 4, len((tmp_path / "free-knots.json").read_bytes()))
-    ]
-    assert (tmp_path / "free-knots.json").read_bytes() == (golden.FOLDER / "free-knots.json").read_bytes()
+    written = list(write(["free-knots"], tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["free-knots.json", "free-knots.safetensors"]
+    assert written == [("free-knots", 4, sum(path.stat().st_size for path in tmp_path.iterdir()))]
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (golden.FOLDER / path.name).read_bytes()
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    (tmp_path / "free-knots.json").write_text("old")
+    monkeypatch.setattr("os.replace", lambda *paths: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        list(write(["free-knots"], tmp_path))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
 def test_the_program_says_what_it_wrote(monkeypatch, capsys):
@@ -208,6 +267,21 @@ def test_the_program_says_what_it_wrote(monkeypatch, capsys):
         capsys.readouterr().out
         == "base                  3 cases      1000 bytes\nadam                  3 cases      1000 bytes\n"
     )
+
+
+@pytest.mark.parametrize("module", ["mpmath", "tensorly"])
+def test_the_program_says_what_to_install(module):
+    """Without the extra `test`: one line, whether at the start or on the way."""
+    code = f"import sys; sys.modules[{module!r}] = None; from kanref.golden.__main__ import main; main(['tucker'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == f"the second routes need {module}, which is not installed: pip install 'kanref[test]'\n"
+
+
+def test_the_program_hides_no_other_missing_module(monkeypatch):
+    monkeypatch.setattr(program, "write", lambda groups: __import__("no_such_module"))
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        program.main([])
 
 
 def test_the_program_refuses_unknown_groups():

@@ -245,8 +245,7 @@ BIASED = {
 
 def equal(library, model, path):
     report = library.write(model, path)
-    base = {"base": convert._known("jaxkan", model)["base"]}
-    again, _ = library.read(path, **base)
+    again, _ = library.read(path, **report.reading)
     x = np.random.default_rng(1).normal(0, 0.9, (40, model.width))
     near(again.raw(x), model.raw(x), 1e-14)
     assert not report.differs
@@ -334,7 +333,7 @@ def test_a_base_that_is_no_function(library):
         ("efficient.pt", "layers.0.grid", lambda a: None, "degree of layer 0|lacks grid"),
         ("efficient.pt", "layers.1.base_weight", lambda a: None, "layer 1 lacks base_weight"),
         ("efficient.pt", "layers.1.spline_scaler", lambda a: a.T, "spline_scaler of layer 1 must be floats of shape"),
-        ("efficient.pt", "layers.0.spline_weight", lambda a: a[0], "cannot be rebuilt"),
+        ("efficient.pt", "layers.0.spline_weight", lambda a: a[0], "must have 3 axes, but it has shape"),
         ("efficient.pt", "layers.0.spline_weight", lambda a: a * np.inf, "must be finite"),
         ("fast.pt", "layers.0.rbf.grid", lambda a: a[:4], "4 centres and spline_linear.weight of shape"),
         ("fast.pt", "layers.0.layernorm.bias", lambda a: None, "one of layernorm.weight and layernorm.bias"),
@@ -421,12 +420,12 @@ def npy(header, data=b""):
 @pytest.mark.parametrize(
     ("record", "match"),
     [
-        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000,)}"), r"shape \(10000000000,\) and float64 with 0"),
-        (npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", b"cos\nsystem\n"), "dtype object; only numbers are read"),
-        (npy("{'descr': '<c16', 'fortran_order': False, 'shape': (1,)}", bytes(16)), "only numbers are read"),
-        (npy("__import__('os').system('touch executed')"), "damaged or no npz file"),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000,), }"), "and float64 with 0 bytes"),
+        (npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", b"cos\nsystem\n"), "O'.*only numbers are read"),
+        (npy("{'descr': '<c16', 'fortran_order': False, 'shape': (1,), }", bytes(16)), "only numbers are read"),
+        (npy("__import__('os').system('touch executed')"), "only numbers are read, as NumPy writes them"),
         (b"\x93NUMPY\x03\x00", "npy version"),
-        (b"text", "damaged or no npz file"),
+        (b"text", "a record that is no array"),
     ],
 )
 def test_hostile_arrays_in_npz(tmp_path, monkeypatch, record, match):
@@ -476,10 +475,11 @@ def nested_extensions(count):
         (b"\xc0\xc0", "1 bytes follow the end"),
         (b"\xa2\xff\xff", "utf-8"),
         (extension(2, b"\x90"), "an extension of type 2"),
-        (nested_extensions(10**4), "more than 40 levels"),
+        (nested_extensions(10**4), "an extension in another"),
         (extension(1, b"\x90"), "without shape, type and bytes"),
         (extension(1, b"\x93\x91\x02\xa7float64\xc4\x08" + bytes(8)), r"shape \[2\] and type float64 with 8 bytes"),
-        (extension(1, b"\x93\x91\xcf" + b"\x7f" * 8 + b"\xa7float64\xc4\x00"), "with 0 bytes"),
+        (extension(1, b"\x93\x91\xcf" + b"\x7f" * 8 + b"\xa7float64\xc4\x00"), "without shape"),
+        (extension(1, b"\x93\x91\xce" + b"\x7f" * 4 + b"\xa7float64\xc4\x00"), "with 0 bytes"),
         (extension(1, b"\x93\x91\xff\xa7float64\xc4\x00"), "without shape"),
         (extension(1, b"\x93\x91\x01\xa6object\xc4\x08" + bytes(8)), "an array of type 'object'"),
         (b"\x81\xb9__msgpack_chunked_array__\xc3", "in pieces"),

@@ -305,8 +305,8 @@ def test_zip_bombs(tmp_path):
     bomb = archive(tmp_path / "x", program(b"N"), {"a/data/0": bytes(10**7)}, compression=zipfile.ZIP_DEFLATED)
     assert bomb.stat().st_size < 20_000
     refused(bomb, "is compressed, which torch.save never does")
-    large = archive(tmp_path / "y", program(b"N" * 2**22))
-    refused(large, "more than 4194304 bytes")
+    large = archive(tmp_path / "y", program(b"N" * 2**20))
+    refused(large, "more than 1048576 bytes")
 
 
 def test_a_record_that_claims_more_than_the_file_has(tmp_path):
@@ -353,7 +353,7 @@ def test_encrypted_records_and_names_that_come_twice(tmp_path):
     ("data", "match"),
     [
         (pickle.dumps({"a": 1}, 2), "bare pickle or in torch's format before 1.6"),
-        (b"", "no zip archive"),
+        (b"", "is empty; save or copy it again"),
         (b"\x93NUMPY", "no zip archive"),
         (b"PK\x03\x04", "truncated or damaged"),
     ],

@@ -575,6 +575,7 @@ BASE = {  # mean and standard deviation of the base weights
     "paper": (0, (2 / (P + Q)) ** 0.5),
     "pykan-0.0": (P**-0.5 - 0.1, 0.2),
     "pykan-0.2.8": (0, (3 * P) ** -0.5),
+    "efficient-kan": (0, (3 * P) ** -0.5),
     "lecun": (0, P**-0.5),
     "glorot": (0, (2 / (P + Q)) ** 0.5),
 }
@@ -584,7 +585,7 @@ SPLINE = {  # standard deviation of the coefficients
     "lecun": (P * K) ** -0.5,
     "glorot": (2 / ((P + Q) * K)) ** 0.5,
 }
-AMPLITUDE = {"pykan-0.0": 0.1, "pykan-0.2.8": 0.3}
+AMPLITUDE = {"pykan-0.0": 0.1, "pykan-0.2.8": 0.3, "efficient-kan": 0.1}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -596,7 +597,7 @@ def test_starting_values_have_the_moments_of_their_scheme(scheme, scaled):
     mean, std = BASE[scheme]
     assert_allclose(base.std(), std, rtol=0.03)
     assert_allclose(base.mean(), mean, atol=4 * std / base.size**0.5)
-    if scheme in ("paper", "pykan-0.2.8"):  # uniform, so bounded
+    if scheme in ("paper", "pykan-0.2.8", "efficient-kan"):  # uniform, so bounded
         assert 0.99 * 3**0.5 * std < np.abs(base).max() <= 3**0.5 * std
     if scheme in SPLINE:
         assert_allclose(W.std(), SPLINE[scheme], rtol=0.02)
@@ -607,7 +608,11 @@ def test_starting_values_have_the_moments_of_their_scheme(scheme, scaled):
         noise = np.einsum("qpk,npk->nqp", W, basis.dense(np.linspace(*basis.domain.T, G + 1))) / fold
         assert_allclose(noise.std(), AMPLITUDE[scheme] / G / 12**0.5, rtol=0.02)
         assert 0.99 < np.abs(noise).max() / (AMPLITUDE[scheme] / G / 2) <= 1 + 1e-9
-    if scaled:
+    if scaled and scheme == "efficient-kan":
+        scale = views["0.spline.scale"]
+        assert_allclose(scale.std(), (3 * P) ** -0.5, rtol=0.03)
+        assert 0.99 * P**-0.5 < np.abs(scale).max() <= P**-0.5 and not np.isin(scale, base).any()
+    elif scaled:
         assert_array_equal(views["0.spline.scale"], P**-0.5 if scheme == "pykan-0.2.8" else 1)
     assert not views["0.bias"].any()
     for name in AFFINE:

@@ -251,3 +251,31 @@ def test_fresh_efficient_kan_models(torch, seed, degree, widths):
     arrays = {name: array.numpy().copy() for name, array in model.state_dict().items()}
     extra, expected = numbers_of(torch, model, rng, widths[0], widths[-1])
     compare("efficient-kan", {"degree": [degree] * (len(widths) - 1), "widths": widths}, arrays | extra, expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "seed, degree, widths, kind", [(0, 3, [2, 4, 1], "spline"), (1, 2, [3, 2, 2], "base"), (2, 5, [1, 2], "spline")]
+)
+def test_fresh_jaxkan_models(seed, degree, widths, kind):
+    """All numbers drawn anew in float64, as jaxKAN makes float32 ones."""
+    jax, nnx = pytest.importorskip("jax"), pytest.importorskip("flax.nnx")
+    jaxkan_models, rng = pytest.importorskip("jaxkan.models.KAN"), np.random.default_rng(seed)
+    with jax.enable_x64(True):
+        model = jaxkan_models.KAN(widths, kind, {"k": degree, "G": int(rng.integers(2, 9))}, seed=seed)
+        arrays = {}
+        for l, layer in enumerate(model.layers):
+            arrays[f"layers.{l}.grid.item"] = np.asarray(layer.grid.item, float)
+            layer.grid.item = jax.numpy.asarray(arrays[f"layers.{l}.grid.item"])
+            for name in ("c_basis", "c_spl", "c_res", "bias"):
+                drawn = rng.normal(size=getattr(layer, name)[...].shape)
+                arrays[f"layers.{l}.{name}"] = drawn
+                setattr(layer, name, nnx.Param(jax.numpy.asarray(drawn)))
+        x, target = rng.normal(0, 0.8, (30, widths[0])), rng.normal(size=(30, widths[-1]))
+        structure, parameters, rest = nnx.split(model, nnx.Param, ...)
+        loss = lambda parameters, x: ((nnx.merge(structure, parameters, rest)(x) - target) ** 2).mean()
+        value, (slopes, x_bar) = jax.value_and_grad(loss, (0, 1))(parameters, jax.numpy.asarray(x))
+        expected = {"y": np.asarray(model(x)), "loss": float(value), "grad.x": np.asarray(x_bar)}
+        for path, slope in nnx.to_flat_state(slopes):
+            expected["grad." + ".".join(map(str, path))] = np.asarray(slope[...])
+    compare("jaxkan", {"degree": [degree] * (len(widths) - 1), "widths": widths}, arrays | {"x": x, "target": target}, expected)

@@ -295,7 +295,7 @@ BAD = [
     ({"outputs": "ab"}, ValueError, "outputs must be 1 names, but there are 2"),
     ({"beta": 0}, ValueError, "beta must be a positive number, but it is 0"),
     ({"beta": "3"}, ValueError, "beta must be a positive number, but it is '3'"),
-    ({"metric": "forward"}, ValueError, "metric must be one of 'backward', 'paper', but it is 'forward'"),
+    ({"metric": "forward"}, ValueError, "metric must be one of 'backward', 'paper', 'pykan-0.0', but it is 'forward'"),
     ({"scores": Given([np.ones((5, 2))])}, ValueError, r"scores.edges must have the shapes \[\(5, 2\), \(1, 5\)\]"),
     ({"scores": Given([np.full((5, 2), np.nan)])}, ValueError, r"scores.edges\[0\] must be finite"),
 ]

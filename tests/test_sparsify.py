@@ -87,17 +87,17 @@ def penalty_by_definition(net, theta, x, metric, l1, entropy):
     absolute = lambda a: np.where(np.real(a) < 0, -a, a)
     deviation = lambda a: np.sqrt(((a - a.mean(0)) ** 2).sum(0) / (len(a) - 1))
     log2 = lambda p: np.log2(p + 1e-4) if np.isreal(p) else np.log(p + 1e-4) / np.log(2)
-    for own, layer in zip(net.layers, check.definition(net, theta)):
+    for l, (own, layer) in enumerate(zip(net.layers, check.definition(net, theta))):
         pairs = [edges_by_definition(layer, c, metric not in ("pykan-0.2.8", "edge_forward_spline_n")) for c in z]
         phi, seen = np.array([a for a, _ in pairs]), np.array([b for _, b in pairs])
-        if metric in ("paper", "pykan-0.0"):
-            V = absolute(phi).mean(0)
+        if metric in ("paper", "pykan-0.0", "efficient-kan"):
+            V = absolute(phi).mean(0) if metric != "efficient-kan" else stored(net, theta, l)
             if metric == "pykan-0.0":
                 domain = own.terms["spline"].basis.domain
                 V = V / (domain[:, 1] - domain[:, 0] + 1e-4)
             value += l1 * V.sum()
             if V.sum() != 0:
-                value += entropy * entropy_by_definition(V / V.sum(), np.log if metric == "paper" else log2)
+                value += entropy * entropy_by_definition(V / V.sum(), log2 if metric == "pykan-0.0" else np.log)
         else:
             V = deviation(phi)
             if metric != "edge_forward_spline_u":
@@ -107,6 +107,16 @@ def penalty_by_definition(net, theta, x, metric, l1, entropy):
             value += l1 * V.sum() + entropy * (np.mean(rows) + np.mean(columns))
         z = [[series[0] for series in spec.layer(layer, [[c] for c in sample])] for sample in z]
     return value
+
+
+def stored(net, theta, l):
+    """efficient-kan's mean |spline_weight| of layer l, scales left out; 0 without splines."""
+    if "spline" not in net.layers[l].terms:
+        return np.zeros((net.layers[l].sums, net.layers[l].inputs))
+    real, imaginary = (net.split(part)[f"{l}.spline.W"] for part in (theta.real, np.ascontiguousarray(theta.imag)))
+    W, weights = real + 1j * imaginary if np.iscomplexobj(theta) else real, net.layers[l].terms["spline"].weights
+    mask = weights.mask if isinstance(weights, Masked) else np.ones(W.shape[:2])
+    return np.where(W.real < 0, -W, W).mean(2) * mask
 
 
 def applies(metric, name):
@@ -424,6 +434,7 @@ def test_wide_and_narrow_layers_agree_with_their_edges(metric):
                     "paper": np.abs(phi).mean(),
                     "pykan-0.0": np.abs(phi).mean() / 2.0001,
                     "edge_forward_spline_u": phi.std(ddof=1),
+                    "efficient-kan": stored(net, theta, l)[q, p],
                 }.get(metric, phi.std(ddof=1) / (z[l][:, p].std(ddof=1) + 0.1))
                 assert_allclose(V[q, p], size, rtol=1e-12)
 
@@ -775,7 +786,7 @@ def test_what_needs_more_than_it_gets():
         ValueError, match='metric "pykan-0.0" divides by the range of the knots, but layer 0 has no B-splines'
     ):
         penalty(other, data(other), "pykan-0.0")(point(other))
-    with pytest.raises(ValueError, match="method must be one of 'backward', 'paper', but it is 'forward'"):
+    with pytest.raises(ValueError, match="method must be one of 'backward', 'paper', 'pykan-0.0', but it is 'forward'"):
         attribute(net, point(net), data(net), "forward")
     with pytest.raises(ValueError, match="metric must be one of 'paper', .* 'node_backward', but it is 'mean'"):
         magnitudes(net, point(net), data(net), "mean")

@@ -28,6 +28,10 @@ An answer is right if every entry is within ulps[dtype] * eps * s of the expecte
 float32, s the largest modulus in the expected array, 1 if it is all zeros. So errors count against the largest
 entry, not entry by entry: small ones come from cancellation. Run float32 with float32 inputs, arithmetic and results.
 
+`vectors/GROUP.safetensors` holds the same arrays, and them alone, in float64: "ID/inputs/x", "ID/inputs/network/0/spline" for
+layer 0, "ID/expected/result". Its header is JSON after eight bytes with its length, the numbers follow as they are in memory;
+everything else about a case stands in the JSON file.
+
 A network is a list of layers, a layer an object of the arrays that it has; `kanref.golden.protocol` explains the keys.
 Gradients are named "layer.array", "0.spline". Optimisers take an `objective` by name with its numbers:
 `kanref.golden.protocol.objective` is its formula.

@@ -2,10 +2,21 @@
 
 import sys
 
-from kanref.golden import generate
+NEEDED = "mpmath", "tensorly"  # beside kanref's own requirements
 
 
 def main(groups):
+    try:
+        write(groups)
+    except ModuleNotFoundError as error:
+        if error.name not in NEEDED:
+            raise
+        sys.exit(f"the second routes need {error.name}, which is not installed: pip install 'kanref[test]'")
+
+
+def write(groups):
+    from kanref.golden import generate
+
     if unknown := [group for group in groups if group not in generate.GENERATORS]:
         sys.exit(f"groups are {', '.join(generate.GENERATORS)}, but got {', '.join(unknown)}")
     for group, count, size in generate.write(groups):

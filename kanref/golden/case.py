@@ -3,6 +3,9 @@
 An array is {"shape": [...], "values": [...], "hex": [...]}: entries in row-major order, as decimals of 17 significant
 digits and as hexadecimal floats, both the double nearest to the exact value. "hex" is left out where the decimals are
 exact. "exact" holds the fractions "p/q" where all are short. Numbers alone are exact decimals; the rest is plain JSON.
+
+The arrays of a group also come as one safetensors file of float64, named by their places: "ID/inputs/network/0/spline",
+"ID/expected/result", with {"kanref-golden": {"version": 1, "group": ...}} as JSON in its metadata.
 """
 
 import json
@@ -89,6 +92,23 @@ def decoded(part, dtype):
             return np.array(part["values"], dtype).reshape(part["shape"])
         return {key: decoded(value, dtype) for key, value in part.items()}
     return [decoded(value, dtype) for value in part] if isinstance(part, list) else part
+
+
+def arrays(part, place):
+    """{place: float64 array} of all arrays in a nested part, places being joined by "/"."""
+    if isinstance(part, dict) and "shape" in part:
+        return {place: decoded(part, np.dtype(np.float64))}
+    inner = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    return {name: a for key, value in inner for name, a in arrays(value, f"{place}/{key}").items()}
+
+
+def packed(group, cases):
+    """The bytes of a group's safetensors file."""
+    from safetensors.numpy import save
+
+    parts = [arrays({"inputs": case.inputs, "expected": case.expected}, case.id) for case in cases]
+    metadata = {"kanref-golden": json.dumps({"version": VERSION, "group": group})}
+    return save({name: a for part in parts for name, a in part.items()}, metadata)
 
 
 def dumped(group, cases):

@@ -5,26 +5,31 @@
 
 An adapter is a module or object with functions of `kanref.golden.protocol`. Whatever it does, raise, return nonsense or
 write into its arguments, becomes a line of the report; only an endless loop is beyond it.
+
+Tolerances stand in the cases. How they compare with what rounding alone may do at worst is in every `Outcome`: `rounding`.
 """
 
 import importlib
 import json
 import traceback
 import warnings
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from kanref import golden
-from kanref.golden.explain import explained
+from kanref.golden.explain import explained, rows, symptom
 from kanref.golden.protocol import OPERATIONS, objective
 from kanref.words import aligned
 
 DTYPES = "float64", "float32"
 STATUS = "passed", "failed", "not offered"
+SAFE = 2.0**-7  # of the answer; bounds beyond it say nothing, as where a sample may be moved across a jump
 
 
 class Outcome(NamedTuple):
@@ -37,6 +42,16 @@ class Outcome(NamedTuple):
     ulps: float | None = None
     relative: float | None = None
     why: str = ""
+
+    @property
+    def rounding(self):
+        """How many ulps rounding alone may cause at most, None where no bound is known: see `rounding`."""
+        return rounding(self.case, self.dtype)
+
+    @property
+    def rows(self):
+        """The rows of the ledger that the explanation names, one of which it is."""
+        return rows(self.why)
 
 
 def load(name):
@@ -85,7 +100,7 @@ def examine(adapter, case, dtype="float64"):
         except NotImplementedError as error:
             return Outcome(case, dtype, "not offered", why=str(error))
         except (Exception, SystemExit) as error:
-            return Outcome(case, dtype, "failed", why=raised(error))
+            return Outcome(case, dtype, "failed", why=raised(error) + symptom(case))
         return judged(case, dtype, found)
 
 
@@ -118,12 +133,49 @@ def judged(case, dtype, found):
     if worst <= case.ulps[dtype] * epsilon:
         return Outcome(case, dtype, "passed", worst / epsilon, worst)
     why = explained(case, dtype, found, expected)
+    if (fair := rounding(case, dtype)) is not None:
+        why += f"; rounding alone may cause {figure(fair)} ulps" + f", not {figure(worst / epsilon)}" * bool(np.isfinite(worst))
     return Outcome(case, dtype, "failed", *((worst / epsilon, worst) if np.isfinite(worst) else (None, None)), why)
 
 
 def scale(exact):
     """The largest entry, 1 for zeros."""
     return float(np.abs(exact).max(initial=0)) or 1.0
+
+
+@cache
+def rounding(case, dtype):
+    """How many ulps, as outcomes count them, rounding alone may cause at most; None where no bound is known, or where a sample
+    lies so near to a jump that rounding may move it across.
+
+    For values of networks the bound is certified, by `kanref.bounds.rounding_errors` at each sample. Where that knows none, and
+    for functions, bases and derivatives of inputs, it holds to first order, for a calculation by the definition: see
+    `kanref.golden.running`. It is never the end of a report.
+    """
+    for bound in (certified, by_definition):
+        with suppress(Exception):
+            if (found := bound(case, dtype)) * np.finfo(dtype).eps <= SAFE:
+                return found
+    return None
+
+
+def certified(case, dtype):
+    """By `kanref.bounds`."""
+    from kanref.bounds import rounding_errors
+    from kanref.golden.adapters import kanref
+
+    inputs = case.arguments()
+    if case.operation != "forward":
+        raise KeyError(case.operation)
+    error = rounding_errors(*kanref.built(inputs["network"]), inputs["x"], np.dtype(dtype)).max()
+    return float(error / scale(case.answers()["result"]) / np.finfo(dtype).eps)
+
+
+def by_definition(case, dtype):
+    """By running error analysis."""
+    from kanref.golden.running import ulps
+
+    return ulps(case)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,32 +201,61 @@ class Report:
             found.setdefault((outcome.case.group, outcome.dtype), []).append(outcome)
         return found
 
+    @cached_property
+    def counts(self):
+        """{precision: how many questions have which status}."""
+        found = {}
+        for outcome in self.outcomes:
+            found.setdefault(outcome.dtype, Counter())[outcome.status] += 1
+        return found
+
+    @cached_property
+    def ledger(self):
+        """{row of the ledger: how many failures show it}. Where an explanation names several rows, those that others name alone
+        come first."""
+        alone = Counter(outcome.rows[0] for outcome in self.failures if len(outcome.rows) == 1)
+        found = Counter()
+        for outcome in self.failures:
+            found.update([row for row in outcome.rows if row in alone] or outcome.rows)
+        return dict(sorted(found.items(), key=lambda item: int(item[0][1:])))
+
     def summary(self):
         """A dictionary for every group and precision: counts, largest errors, the first failure in words."""
         return [_summed(group, dtype, outcomes) for (group, dtype), outcomes in self.parts.items()]
 
     def table(self):
-        """The summary as text, and below it the first failure of each group explained."""
-        head = ("group", "precision", "cases", *STATUS, "ulps", "relative")
-        cell = lambda value, form: "-" if value is None else format(value, form)
+        """The summary as text, and below it the first failure of each group explained. Columns: the largest error in ulps, what
+        rounding alone may cause there at most ("-" where no bound is known), the largest relative error."""
+        head = ("group", "precision", "cases", *STATUS, "ulps", "rounding", "relative")
         rows, words = [head], []
         for row in self.summary():
             counts = (row[status] for status in STATUS)
-            errors = cell(row["ulps"], ".2g" if (row["ulps"] or 0) < 100 else ".1e"), cell(row["relative"], ".1e")
+            relative = "-" if row["relative"] is None else f"{row['relative']:.1e}"
+            errors = figure(row["ulps"]), figure(row["rounding"]), relative
             rows.append((row["group"], row["precision"], row["cases"], *counts, *errors))
             if row["first"]:
                 words.append(f"{row['first']['id']} ({row['precision']})\n    {row['first']['why']}")
         text = aligned(rows, 2).split("\n")
-        counts = [sum(outcome.status == status for outcome in self.outcomes) for status in STATUS]
-        verdict = ", ".join(f"{count} {status}" for count, status in zip(counts, STATUS))
-        verdict = f"{len(self.outcomes)} questions: {verdict}"
+        told = lambda counts: ", ".join(f"{counts[status]} {status}" for status in STATUS)
+        verdict = f"{len(self.outcomes)} questions: {told(sum(self.counts.values(), Counter()))}"
+        if len(self.counts) > 1:
+            verdict = "\n".join([verdict, *(f"  {dtype}: {told(counts)}" for dtype, counts in self.counts.items())])
+        if self.ledger:
+            shown = ", ".join(f"{row} ({count})" for row, count in self.ledger.items())
+            verdict += f"\nknown defects, rows of `kanref ledger`: {shown}"
         return "\n".join([text[0], "-" * max(map(len, text)), *text[1:], "", verdict, *words])
 
     def json(self):
         """The summary and all failures as JSON."""
-        keep = lambda o: {"id": o.case.id, "precision": o.dtype, "ulps": o.ulps, "relative": o.relative, "why": o.why}
-        content = {"version": golden.VERSION, "passed": self.passed, "groups": self.summary()}
+        names = "ulps", "rounding", "relative", "rows", "why"
+        keep = lambda o: {"id": o.case.id, "precision": o.dtype, **{name: getattr(o, name) for name in names}}
+        content = {"version": golden.VERSION, "passed": self.passed, "ledger": self.ledger, "groups": self.summary()}
         return json.dumps(content | {"failures": [keep(outcome) for outcome in self.failures]}, indent=1)
+
+
+def figure(ulps):
+    """A number of ulps in words."""
+    return "-" if ulps is None else format(ulps, ".2g" if ulps < 100 else ".0f" if ulps < 1e4 else ".1e")
 
 
 def _summed(group, dtype, outcomes):
@@ -182,7 +263,8 @@ def _summed(group, dtype, outcomes):
     largest = lambda key: max((e for o in outcomes if (e := getattr(o, key)) is not None), default=None)
     failed = next((o for o in outcomes if o.status == "failed"), None)
     first = failed and {"id": failed.case.id, "why": failed.why}
-    errors = {"ulps": largest("ulps"), "relative": largest("relative"), "first": first}
+    worst = max((o for o in outcomes if o.ulps is not None), key=lambda o: o.ulps, default=None)
+    errors = {"ulps": largest("ulps"), "rounding": worst and worst.rounding, "relative": largest("relative"), "first": first}
     return {"group": group, "precision": dtype, "cases": len(outcomes), **count, **errors}
 
 

@@ -268,11 +268,23 @@ INPUTS = (
 )
 
 
+def mixed(group):
+    """{name: (draw, network)} with product nodes, affine maps and formulas."""
+    built = {}
+    for name in ("products-of-2-and-3", "product-affine"):
+        draw = Draw(group, name)
+        arity, affine = NODES[name]
+        built[name] = draw, [layer(draw, None, 2, arity=arity, affine=affine), layer(draw, 1, len(arity))]
+    draw = Draw(group, "formulas")
+    built["formulas"] = draw, [layer(draw, 2, 2, formulas=[[0, 0, "sin"], [1, 1, "arctan"]]), layer(draw, 1, 2)]
+    return built
+
+
 def of_inputs():
     """Gradients with respect to inputs, and Hessians."""
     routes = "Taylor series of kanref.spec in 50 digits", "complex steps through PPoly in float64 (1e-12)"
-    for name in INPUTS:
-        draw, network = drawn(name, *NETWORKS[name])
+    built = {name: drawn(name, *NETWORKS[name]) for name in INPUTS} | mixed("inputs")
+    for name, (draw, network) in built.items():
         question = network, samples(draw, 2, 3)
         exact, floating = converted(question, digits), converted(question, float)
         inputs = dict(zip(("network", "x"), question))
@@ -291,12 +303,7 @@ def of_inputs():
 def jets():
     """Derivatives 0..2 along directions."""
     built = {name: drawn(name, *NETWORKS[name]) for name in (*INPUTS, "1-1-1-1-1-deep", "2-2-1-outside-clamp")}
-    for name in ("products-of-2-and-3", "product-affine"):
-        draw = Draw("jets", name)
-        arity, affine = NODES[name]
-        built[name] = draw, [layer(draw, None, 2, arity=arity, affine=affine), layer(draw, 1, len(arity))]
-    draw = Draw("jets", "formulas")
-    built["formulas"] = draw, [layer(draw, 2, 2, formulas=[[0, 0, "sin"], [1, 1, "arctan"]]), layer(draw, 1, 2)]
+    built |= mixed("jets")
     for name, (draw, network) in built.items():
         n = len(network[0]["knots"])
         x, v = samples(draw, n, 3), draw(n, low=-2, high=2)

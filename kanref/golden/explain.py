@@ -1,21 +1,37 @@
 """Why an answer is wrong: the entry that is furthest off, where it lies, and the convention that the answer would fit.
 
 Conventions are tried in two ways. The expected arrays are changed: transposed, turned round, shifted by one, multiplied by
-a number. And the question is: kanref's own adapter is asked for another policy, rule, metric or network.
+a number. And the question is: kanref's own adapter is asked for another policy, rule, metric or network. What a library is
+known for is called by its row of the ledger: "as pykan 0.2.8 (ledger B1)".
 """
 
+import re
 from itertools import permutations
 from math import factorial
 
 import numpy as np
 
+from kanref.conventions import half_open as wiped
 from kanref.golden.protocol import AFFINE, OPERATIONS, TUCKER
 from kanref.golden.protocol import objective as function
+from kanref.golden.second import FUNCTIONS
 
 NAMES = {0.5: "half", 2.0: "twice", -1.0: "minus"}
 OUTSIDE = "zero", "linear", "clamp"
 RULES = "kanref", "pykan", "pykan-0.0", "jaxkan", "efficient"
-METRICS = "paper", "pykan-0.0", "edge_forward_spline_n", "edge_forward_sum", "edge_forward_spline_u"
+KNOWN = {  # words of an explanation: who gives such answers, and the row of `kanref.ledger` that shows it
+    "0/0 in one term wipes out the sum": "pykan 0.2.8 (ledger B1)",
+    "without a guard for 0/0": "efficient-kan and jaxKAN (ledger B2)",
+    "0/0 in the recursion": "pykan 0.2.8 in derivatives, efficient-kan and jaxKAN (ledger B1, B2)",
+    "half-open spans": "pykan 0.2.8, efficient-kan and jaxKAN (ledger B3)",
+    "degree 0 is refused": "by pykan 0.2.8 and efficient-kan (ledger B3)",
+    "a solver that gives up": "torch.linalg.lstsq on a CPU, so pykan 0.2.8 and efficient-kan (ledger B4, B6)",
+    "normal equations without full rank": "jaxKAN 0.3.7 (ledger B13)",
+    "scales applied twice to new weights": "efficient-kan (ledger B10)",
+    "magnitudes that no gradient passes": "pykan 0.2.8 with edge_forward_sum",
+    "refused where edges get scores": "by pykan 0.2.8 (RuntimeError)",
+}
+METRICS = "paper", "pykan-0.0", "edge_forward_spline_n", "edge_forward_sum", "edge_forward_spline_u", "efficient-kan"
 
 
 @np.errstate(all="ignore")
@@ -26,13 +42,14 @@ def explained(case, dtype, found, expected):
         if wrong.any():
             at = tuple(int(i) for i in np.argwhere(wrong)[0])
             text = f"{place(case, name, at)} is {found[name][at]}, expected {exact[at]:.6g}; "
-            return text + f"{int(wrong.sum())} entries are not finite" + fitting(case, dtype, found, expected)
+            text += f"{int(wrong.sum())} entries are not finite"
+            return text + (fitting(case, dtype, found, expected) or symptom(case, found))
     name, at = furthest(found, expected)
     bound = case.ulps[dtype] * np.finfo(dtype).eps
     off = sum(int((np.abs(found[n] - e) > bound * (np.abs(e).max(initial=0) or 1)).sum()) for n, e in expected.items())
     total = sum(e.size for e in expected.values())
     text = f"{place(case, name, at)} is {found[name][at]:.9g}, expected {expected[name][at]:.9g}; "
-    return text + f"{off} of {total} entries are off" + fitting(case, dtype, found, expected)
+    return text + f"{off} of {total} entries are off" + (symptom(case, found) or fitting(case, dtype, found, expected))
 
 
 def furthest(found, expected):
@@ -64,6 +81,53 @@ def _position(inputs, n):
     return f"x = {x:g}, {where}"
 
 
+# ------------------------------------------------------------------------------------------------------- known defects
+
+
+def known(sentence):
+    """A sentence, and who is known for it."""
+    return sentence + next((f", as {who}" for words, who in KNOWN.items() if words in sentence), "")
+
+
+def rows(text):
+    """The rows of the ledger that an explanation names, ("B1", "B2") for "(ledger B1, B2)"."""
+    return tuple(row for names in re.findall(r"\(ledger (.*?)\)", text) for row in names.split(", "))
+
+
+def symptom(case, found=None):
+    """A known defect that an answer looks like, None if something was raised, after a semicolon; or nothing."""
+    inputs = case.arguments()
+    layers = inputs.get("network", [inputs])
+    if found is None:
+        if "network" in inputs and any(layer.get("degree") == 0 for layer in layers):
+            return known("; degree 0 is refused")
+        mixed = any(len({arity for arity in layer.get("arity", ()) if arity > 1}) > 1 for layer in layers)
+        scored = mixed and case.operation in ("attribution", "magnitudes")
+        return known("; products of different arities are refused where edges get scores") if scored else ""
+    lost = any(np.isnan(a).any() for a in found.values())
+    if lost and any(_coincide(layer) for layer in layers):
+        return known("; where knots coincide, it is 0/0 in the recursion")
+    if case.operation == "refit" and _lacks_rank(inputs):
+        if lost:
+            return known("; some functions have no samples: it is normal equations without full rank")
+        if not any(a.any() for a in found.values()):
+            return known("; some functions have no samples, and all is zero: it is a solver that gives up")
+    if case.operation == "penalty" and not any(a.any() for name, a in found.items() if name != "value"):
+        return known("; there is no gradient: it is magnitudes that no gradient passes")
+    return ""
+
+
+def _coincide(layer):
+    """Whether a B-spline of lower degree has no support: where 0/0 comes up."""
+    return "knots" in layer and bool((np.diff(layer["knots"]) == 0).any())
+
+
+def _lacks_rank(inputs):
+    """Whether some new function has no samples."""
+    t, d, x = inputs["new_knots"], inputs["degree"], inputs["samples"]
+    return x is not None and any(not ((a < x) & (x < b)).any() for a, b in zip(t, t[d + 1 :]))
+
+
 # --------------------------------------------------------------------------------------------------------- conventions
 
 
@@ -75,7 +139,7 @@ def fitting(case, dtype, found, expected):
         return "; it is rounding, not far beyond the tolerance"
     for sentence, other in conventions(case, expected):
         if fits(found, other) and not fits(expected, other):
-            return f"; it would fit {sentence}"
+            return known(f"; it would fit {sentence}")
     if text := factors(found, expected, bound):
         return f"; {text} what is expected"
     if dtype == "float64" and all(_near(found[name], exact, 1e-5) for name, exact in expected.items()):
@@ -84,9 +148,12 @@ def fitting(case, dtype, found, expected):
 
 
 def _near(found, other, bound):
-    if other is None or np.shape(other) != found.shape or not np.isfinite(found).all():
-        return other is not None and np.shape(other) == found.shape and np.array_equal(found, other, equal_nan=True)
-    return np.abs(found - other).max(initial=0) <= bound * (np.abs(other).max(initial=0) or 1)
+    if other is None or np.shape(other) != found.shape or (np.isfinite(found) != np.isfinite(other)).any():
+        return False
+    there = np.isfinite(found)
+    if not np.array_equal(found[~there], other[~there], equal_nan=True):
+        return False
+    return np.abs(found[there] - other[there]).max(initial=0) <= bound * (np.abs(other[there]).max(initial=0) or 1)
 
 
 def factors(found, expected, bound):
@@ -117,6 +184,7 @@ def conventions(case, expected):
     """Pairs of a sentence and the arrays that it would give, cheapest first."""
     yield from turned(expected)
     special = {"bspline": _of_splines, "jet": _of_jets, "adam": _of_adam, "lbfgs": _of_lbfgs, "hosvd": _of_hosvd}
+    special |= {"forward": _of_recursions}
     inputs = case.arguments()
     if case.operation in special:
         yield from special[case.operation](inputs, expected)
@@ -155,6 +223,9 @@ def questions(operation, inputs):
         yield from ((f"outside={o!r}", {"outside": o}) for o in OUTSIDE if o != inputs["outside"])
     if operation in ("bspline", "base_function", "function", "chebyshev", "power_relu"):
         yield from ((f"the derivative of order {k}", {"order": k}) for k in range(4) if k != inputs["order"])
+    if operation == "update" and any("scale" in layer for layer in inputs["network"]):
+        again = [{**layer, "scale": layer["scale"] ** 2} for layer in inputs["network"] if "scale" in layer]
+        yield "scales applied twice to new weights", {"network": again}
     if operation == "grid_update":
         yield from ((f"rule {r!r}", {"rule": r, "mix": inputs["mix"]}) for r in RULES if r != inputs["rule"])
         yield "mix 1 (uniform)", {"mix": 1.0}
@@ -250,7 +321,7 @@ def _of_splines(inputs, expected):
     yield "half-open spans, with nothing at the right end", {"result": np.where((x == t[-1])[:, None], 0, B)}
     yield "half-open spans, with nothing at the right edge", {"result": np.where((x == t[-d - 1])[:, None], 0, B)}
     if order == 0:
-        yield "a recursion in which 0/0 in one term wipes out the sum (pykan 0.2.8)", {"result": wiped(x, t, d)}
+        yield "a recursion in which 0/0 in one term wipes out the sum", {"result": wiped(x, t, d)}
         yield "a recursion without a guard for 0/0", {"result": wiped(x, t, d, float("nan"))}
     from scipy.interpolate import BSpline
 
@@ -264,17 +335,31 @@ def _of_splines(inputs, expected):
     yield "functions divided by their support (M-splines)", {"result": B * (d + 1) / (t[d + 1 :] - t[: -d - 1])}
 
 
-def wiped(x, t, degree, instead=0.0):
-    """Cox and de Boor on half-open spans, where the NaN of 0/0 in one of two terms becomes the value of both."""
-    x = x[:, None]
-    B = ((x >= t[:-1]) & (x < t[1:])).astype(float)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        for d in range(1, degree + 1):
-            B = (x - t[: -d - 1]) / (t[d:-1] - t[: -d - 1]) * B[:, :-1] + (t[d + 1 :] - x) / (t[d + 1 :] - t[1:-d]) * B[
-                :, 1:
-            ]
-            B = np.where(np.isnan(B), instead, B)
-    return B
+def _of_recursions(inputs, expected):
+    """Networks on other libraries' splines."""
+    network, x = inputs["network"], inputs["x"]
+    more = (*AFFINE, *TUCKER, "arity", "normalise", "formulas")
+    if any(key in layer for layer in network for key in more) or any(layer.get("outside") != "zero" for layer in network):
+        return
+    if any(layer["degree"] == 0 for layer in network):
+        yield "half-open spans, with nothing at the right edge", {"result": _on_recursion(network, x, 0.0)}
+    elif any(_coincide(layer) for layer in network):
+        yield "a recursion in which 0/0 in one term wipes out the sum", {"result": _on_recursion(network, x, 0.0)}
+        yield "a recursion without a guard for 0/0", {"result": _on_recursion(network, x, np.nan)}
+
+
+def _on_recursion(network, x, instead):
+    """The values of a network of sums on `wiped` splines."""
+    for layer in network:
+        mask, y = layer.get("mask", 1.0), layer.get("bias", 0.0)
+        if "base" in layer:
+            y = y + FUNCTIONS[layer["base_function"]](x)[0] @ (mask * layer["base"]).T
+        W = layer["spline"] * np.broadcast_to(mask * layer.get("scale", 1.0), layer["spline"].shape[:2])[:, :, None]
+        lost = np.isnan(x)[:, :, None]
+        x = np.where(lost[:, :, 0], 0, x)
+        tables = (wiped(x[:, p], t, layer["degree"], instead) for p, t in enumerate(layer["knots"]))
+        x = y + sum(np.where(lost[:, p], np.nan, B) @ W[:, p].T for p, B in enumerate(tables))
+    return x
 
 
 def _of_jets(inputs, expected):

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from itertools import islice
 
 from kanref.golden import FOLDER, derivatives, functions, grids, networks, optimisers, scores, splines, tensors
-from kanref.golden.case import Case, dumped
+from kanref.golden.case import Case, dumped, packed
+from kanref.io import write_atomically
 
 GENERATORS = {
     group: generator
@@ -19,9 +20,10 @@ def cases(group, count=None) -> Iterator[Case]:
 
 
 def write(groups=None, folder=FOLDER):
-    """Compute groups, all for None, and write their files; yields (group, number of cases, bytes) after each."""
+    """Compute groups, all for None, and write their files; yields (group, number of cases, bytes of both) after each."""
     for group in groups or GENERATORS:
         made = list(cases(group))
-        text = dumped(group, made)
-        (folder / f"{group}.json").write_text(text, "utf-8", newline="\n")
-        yield group, len(made), len(text)
+        files = {"json": dumped(group, made).encode(), "safetensors": packed(group, made)}
+        for suffix, data in files.items():
+            write_atomically(folder / f"{group}.{suffix}", data)
+        yield group, len(made), sum(map(len, files.values()))

@@ -152,6 +152,14 @@ def inner_product(s, t, degree, low, high):
     return total
 
 
+def gauss(knots, degree, low, high):
+    """Points on the spans between knots in [low, high], and weights that sum to one, exact for products of splines."""
+    g, w = np.polynomial.legendre.leggauss(degree + 1)
+    breaks = np.unique(np.clip(np.array(knots, float), float(low), float(high)))
+    half = np.diff(breaks)[:, None] / 2
+    return (breaks[:-1, None] + half + half * g).ravel(), (half * w).ravel() / float(high - low)
+
+
 def extensions():
     """Knots of other numbers of intervals, and refits to them, from samples and in L2."""
     from scipy.linalg import lstsq
@@ -189,10 +197,8 @@ def extensions():
         for label, at in (("samples", x), ("projection", None)):
             if at is None:
                 M, N = inner_product(new, new, degree, low, high), inner_product(new, t, degree, low, high)
-                g, w = np.polynomial.legendre.leggauss(degree + 1)
-                breaks = np.unique(np.clip(np.concatenate([t, new]).astype(float), float(low), float(high)))
-                half = np.diff(breaks)[:, None] / 2
-                points, root = (breaks[:-1, None] + half + half * g).ravel(), np.sqrt((half * w).ravel())
+                points, w = gauss([*t, *new], degree, low, high)
+                root = np.sqrt(w)
             else:
                 B, B_new = table(t, degree, at), table(new, degree, at)
                 M, N = B_new.T @ B_new, B_new.T @ B
@@ -238,7 +244,7 @@ def updates():
     from scipy.linalg import lstsq
 
     x = np.array([[Fraction(round((i / 40) ** 2 * 2**10), 2**10), Fraction(i - 20, 32)] for i in range(41)], object)
-    for rule in ("pykan", "efficient", "jaxkan"):
+    for rule in ("pykan", "efficient", "jaxkan", "pykan-0.0", "kanref"):
         for scaled, degree in ((False, 3), (True, 3), (True, 1)):
             name = f"{rule}-degree-{degree}" + "-scaled" * scaled
             own = layer(Draw("update", name), 2, 2, degree=degree, scaled=scaled)
@@ -249,12 +255,20 @@ def updates():
                 left = [inner[0] - k * step for k in range(degree, 0, -1)]
                 new = np.array([*left, *inner, *(inner[-1] + k * step for k in range(1, degree + 1))], object)
                 B, B_new = (table(converted(k, digits), degree, converted(x[:, p], digits)) for k in (t, new))
-                right = B_new.T @ B @ converted(W[:, p].T, digits)
-                A = MP.matrix((B_new.T @ B_new).tolist())
+                left, right = B_new.T @ B_new, B_new.T @ B
+                low, high = new[degree], new[-degree - 1]
+                if rule == "kanref":
+                    share = HUNDREDTH * len(x) / (high - low)
+                    left = left + converted(share * inner_product(new, new, degree, low, high), digits)
+                    right = right + converted(share * inner_product(new, t, degree, low, high), digits)
+                right, A = right @ converted(W[:, p].T, digits), MP.matrix(left.tolist())
                 rows.append(new)
                 weights.append(np.array([list(MP.lu_solve(A, MP.matrix(list(column)))) for column in right.T], object))
-                at = x[:, p].astype(float), degree, "zero"
-                B, B_new = (second.bsplines(at[0], k.astype(float), *at[1:])[0] for k in (t, new))
+                at, root = x[:, p].astype(float), np.ones(len(x))
+                if rule == "kanref":
+                    points, w = gauss([*t, *new], degree, low, high)
+                    at, root = np.append(at, points), np.sqrt(np.append(root, 0.01 * len(x) * w))
+                B, B_new = (second.bsplines(at, k.astype(float), degree, "zero")[0] * root[:, None] for k in (t, new))
                 other.append(lstsq(B_new, B @ W[:, p].T.astype(float))[0].T)
             expected = {"knots": np.array(rows, object), "weights": np.stack(weights, 1)}
             confirm(name, expected["weights"], np.stack(other, 1), 1e-10)
@@ -262,6 +276,8 @@ def updates():
             inputs = {"network": [own], "samples": x, "rule": rule}
             routes = "normal equations in 50 digits, knots in exact rationals", "scipy.linalg.lstsq on PPoly (1e-10)"
             call = "lu_solve(B'^T B', B'^T B W^T) on the rule's knots"
+            if rule == "kanref":
+                call = "lu_solve(M, R W^T), M = B'^T B' + N/100 int B' B'/(b - a), R likewise, on the rule's knots"
             yield case("updates", name, "update", inputs, expected, call=call, ulps=2**14, routes=routes)
 
 

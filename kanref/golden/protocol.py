@@ -162,7 +162,8 @@ OPERATIONS = {
         "network (one layer), samples (N, P), rule",
         "knots (P, T), weights (Q, P, K)",
         "Knots by the rule (see grid_update, its own mix) and the effective spline weights, scale times spline, refitted to "
-        "the old curves at the samples by least squares: the layer keeps its values there.",
+        "the old curves at the samples by least squares: the layer keeps its values there. kanref: mean over the N samples "
+        "plus 1/100 of the mean over the new domain, of the squared differences.",
         {"knots": ("input", "knot"), "weights": ("output", "input", "function")},
     ),
     "insert": Operation(
@@ -203,7 +204,10 @@ OPERATIONS = {
         "layer (Q, P) ...",
         "Sizes of the edges phi (numeric ones if the metric says so) with deviations over N - 1. paper: mean "
         "|phi|; pykan-0.0: mean |phi|/(width of the domain + 1e-4); edge_forward_spline_n (numeric edges), "
-        "edge_forward_sum: std phi/(std x + 0.1); edge_forward_spline_u: std phi.",
+        "edge_forward_sum: std phi/(std x + 0.1); edge_forward_spline_u: std phi; efficient-kan: mean over functions of "
+        "|spline|, times mask, without scale. edge_backward: edge scores of attribution by backward. node_backward: for "
+        "each level but the inputs, (its nodes, network inputs): start with a node's own backward score there, 0 at its "
+        "neighbours, and go down in the same way.",
         ("output", "input"),
     ),
     "penalty": Operation(
@@ -211,7 +215,8 @@ OPERATIONS = {
         "value (), layer.array ...",
         "sum over layers of l1 sum V + entropy S(V) + coefficients sum mean |c| + differences sum mean |c_{i+1} - "
         "c_i|, V the magnitudes, c the spline's effective weights, and its gradient. paper: S = -sum p ln p, p = "
-        "V/sum V; pykan-0.0: -sum p log2(p + 1e-4); both: means over functions. Others (pykan 0.2.8): S = mean "
+        "V/sum V; efficient-kan: the same S; pykan-0.0: -sum p log2(p + 1e-4); these: means over functions. Others "
+        "(pykan 0.2.8): S = mean "
         "over rows plus mean over columns of -sum p log2(p + 1e-4), p = V/(1 + sum of the row or column); means "
         "over outputs.",
         _W,
@@ -221,7 +226,8 @@ OPERATIONS = {
         "nodes.level, edges.layer ...",
         "Scores. backward (pykan 0.2.8): 1/m at each output; edge[q, p] = node std(phi_qp)/(std(u_q) + 1e-4), "
         "node p the sum over q, all factors of a product get its score. paper: edges mean |phi|; a node the "
-        "smaller of its largest incoming and outgoing edge (inputs: outgoing, outputs: incoming).",
+        "smaller of its largest incoming and outgoing edge (inputs: outgoing, outputs: incoming). pykan-0.0: likewise, edges "
+        "mean |phi|/(width of the domain + 1e-4).",
     ),
     "tucker": Operation(
         "core (a, b, c), U_out (Q, a), U_in (P, b), U_basis (K, c)",

@@ -14,7 +14,11 @@ from kanref.golden.exact import MP, Draw, converted, digits
 from kanref.golden.networks import defined, effective, layer, samples
 from kanref.golden.record import case
 
-METRICS = "paper", "pykan-0.0", "edge_forward_spline_n", "edge_forward_sum", "edge_forward_spline_u"
+METRICS = "paper", "pykan-0.0", "edge_forward_spline_n", "edge_forward_sum", "edge_forward_spline_u", "efficient-kan"
+BY_FUNCTIONS = "paper", "pykan-0.0", "efficient-kan"  # whose coefficient penalties take means over functions
+NATURAL = "paper", "efficient-kan"  # whose entropies are natural ones of V / sum V
+SCORES = "edge_backward", "node_backward"
+METHODS = "backward", "paper", "pykan-0.0"
 HALF = MP.mpf(1) / 2
 
 
@@ -61,6 +65,9 @@ def deviation(a):
 
 def magnitude(metric, own, x):
     """V (Q, P) of a layer's edges at its inputs."""
+    if metric == "efficient-kan":
+        W = effective(own) * (own["mask"][:, :, None] if "mask" in own else 1)
+        return modulus(W).sum(2) / W.shape[2]
     phi = edges(own, x, numeric=metric == "edge_forward_spline_n")
     if metric == "paper":
         return modulus(phi).sum(0) / len(x)
@@ -77,7 +84,7 @@ def log(a, base=None):
 def entropy(metric, V):
     """S of one layer."""
     small = MP.mpf(10) ** -4
-    if metric == "paper":
+    if metric in NATURAL:
         p = V / V.sum()
         return -(p * log(p)).sum()
     if metric == "pykan-0.0":
@@ -93,8 +100,7 @@ def coefficients(metric, own, difference):
     W = effective(own) * (own["scale"][:, :, None] if "scale" in own else 1)
     W = W * (own["mask"][:, :, None] if "mask" in own else 1)
     W = modulus(W[..., 1:] - W[..., :-1] if difference else W)
-    over = 2 if metric in ("paper", "pykan-0.0") else 0
-    return W.sum() / W.shape[over]
+    return W.sum() / W.shape[2 if metric in BY_FUNCTIONS else 0]
 
 
 def penalty(network, x, metric, weights):
@@ -111,8 +117,8 @@ def attribution(network, x, method):
     """nodes.level and edges.layer by definition, without products."""
     seen = through(network, x)
     phi = [edges(own, u) for own, u in zip(network, seen)]
-    if method == "paper":
-        E = [modulus(p).sum(0) / len(p) for p in phi]
+    if method != "backward":
+        E = [magnitude(method, own, u) for own, u in zip(network, seen)]
         least = lambda a, b: np.array([min(u, v) for u, v in zip(a, b)], object)
         levels = [E[0].max(0), *(least(a.max(1), b.max(0)) for a, b in zip(E, E[1:])), E[-1].max(1)]
     else:
@@ -122,6 +128,29 @@ def attribution(network, x, method):
             E.insert(0, deviation(p) * (node / (deviation(p.sum(2)) + MP.mpf(10) ** -4))[:, None])
             levels.insert(0, E[0].sum(0))
     return {**{f"nodes.{l}": a for l, a in enumerate(levels)}, **{f"edges.{l}": a for l, a in enumerate(E)}}
+
+
+def shares(network, x):
+    """node_backward: for every level but the inputs, how much of each node's score (row) falls to each input (column)."""
+    phi = [edges(own, u) for own, u in zip(network, through(network, x))]
+    scores, found = attribution(network, x, "backward"), {}
+    for top in range(1, len(network) + 1):
+        share = np.diag(scores[f"nodes.{top}"])
+        for own, p in reversed(list(zip(network[:top], phi))):
+            share = np.repeat(share, own["arity"], axis=1) if "arity" in own else share
+            share = share / (deviation(p.sum(2)) + MP.mpf(10) ** -4) @ deviation(p)
+        found[f"{top - 1}"] = share
+    return found
+
+
+def measured(network, x, metric):
+    """Magnitudes of every layer by any metric."""
+    if metric == "node_backward":
+        return shares(network, x)
+    if metric == "edge_backward":
+        scores = attribution(network, x, "backward")
+        return {f"{l}": scores[f"edges.{l}"] for l in range(len(network))}
+    return {f"{l}": magnitude(metric, own, seen) for l, (own, seen) in enumerate(zip(network, through(network, x)))}
 
 
 # ----------------------------------------------------------------------------------------------------- in other forms
@@ -145,6 +174,9 @@ def _modulus(a):
 
 
 def _magnitude(metric, own, x):
+    if metric == "efficient-kan":
+        W = second.weights({key: a for key, a in own.items() if key != "scale"})
+        return np.einsum("qpk->qp", _modulus(W)) / W.shape[2]
     phi = second.edges(own, np.stack([x, 0 * x, 0 * x]), metric == "edge_forward_spline_n")[0]
     if metric in ("paper", "pykan-0.0"):
         V = np.einsum("nqp->qp", _modulus(phi)) / len(x)
@@ -157,7 +189,7 @@ def _magnitude(metric, own, x):
 
 
 def _entropy(metric, V):
-    if metric == "paper":
+    if metric in NATURAL:
         return np.log(V.sum()) - (V * np.log(V)).sum() / V.sum()
     if metric == "pykan-0.0":
         return (V * np.log(V.sum() / (V + 1e-4 * V.sum()))).sum() / V.sum() / np.log(2)
@@ -169,7 +201,7 @@ def _penalty(network, x, metric, weights):
     total = 0
     for own, seen in zip(network, _inputs(network, x)):
         V, W = _magnitude(metric, own, seen), second.weights(own)
-        over = 2 if metric in ("paper", "pykan-0.0") else 0
+        over = 2 if metric in BY_FUNCTIONS else 0
         jump = np.diff(W, axis=2)
         parts = V.sum(), _entropy(metric, V), _modulus(W).mean(over).sum(), _modulus(jump).mean(over).sum()
         total = total + sum(w * part for w, part in zip(weights, parts))
@@ -177,9 +209,9 @@ def _penalty(network, x, metric, weights):
 
 
 def _attribution(network, x, method):
-    phi = [second.edges(own, np.stack([u, 0 * u, 0 * u]))[0] for own, u in zip(network, _inputs(network, x))]
-    if method == "paper":
-        E = [np.abs(p).mean(0) for p in phi]
+    phi = _edges(network, x)
+    if method != "backward":
+        E = [_magnitude(method, own, u) for own, u in zip(network, _inputs(network, x))]
         into, out = [[np.inf], *(e.max(1) for e in E)], [*(e.max(0) for e in E), [np.inf]]
         levels = [np.minimum(a, b) for a, b in zip(into, out)]
     else:
@@ -195,7 +227,45 @@ def _attribution(network, x, method):
     return {**{f"nodes.{l}": a for l, a in enumerate(levels)}, **{f"edges.{l}": a for l, a in enumerate(E)}}
 
 
+def _edges(network, x):
+    return [second.edges(own, np.stack([u, 0 * u, 0 * u]))[0] for own, u in zip(network, _inputs(network, x))]
+
+
+def _shares(network, x):
+    """Node by node, as pykan goes: the edges below one node, the network above cut off."""
+    phi, scores, found = _edges(network, x), _attribution(network, x, "backward"), {}
+    for top in range(1, len(network) + 1):
+        rows = []
+        for j, score in enumerate(scores[f"nodes.{top}"]):
+            node = np.zeros(len(scores[f"nodes.{top}"]))
+            node[j] = score
+            for own, p in reversed(list(zip(network[:top], phi))):
+                node = np.repeat(node, own.get("arity", 1))
+                shared = [n / (_deviation(e.sum(1)) + 1e-4) for n, e in zip(node, p.swapaxes(0, 1))]
+                node = sum(s * _deviation(e) for s, e in zip(shared, p.swapaxes(0, 1)))
+            rows.append(node)
+        found[f"{top - 1}"] = np.array(rows)
+    return found
+
+
+def _measured(network, x, metric):
+    if metric == "node_backward":
+        return _shares(network, x)
+    if metric == "edge_backward":
+        scores = _attribution(network, x, "backward")
+        return {f"{l}": scores[f"edges.{l}"] for l in range(len(network))}
+    return {f"{l}": _magnitude(metric, own, seen) for l, (own, seen) in enumerate(zip(network, _inputs(network, x)))}
+
+
 # --------------------------------------------------------------------------------------------------------------- cases
+
+
+def products():
+    """Networks with product nodes, and samples."""
+    for name, arity in (("product", (1, 2)), ("products-of-2-and-3", (1, 2, 3))):
+        draw = Draw("attribution", name)
+        network = [layer(draw, None, 2, arity=arity, degree=2), layer(draw, 2, len(arity), degree=2)]
+        yield name, network, samples(draw, 2, 6)
 
 
 def examples(count=6):
@@ -215,22 +285,16 @@ SECOND = "other forms of the formulas on PPoly in float64 (1e-11)"
 
 
 def magnitudes():
-    """Every metric, on every example."""
-    for name, network, x in examples():
-        exact, at = converted((network, x), digits)
-        floating, u = converted((network, x), float)
-        for metric in METRICS:
-            V = {f"{l}": magnitude(metric, own, seen) for l, (own, seen) in enumerate(zip(exact, through(exact, at)))}
-            other = {
-                f"{l}": _magnitude(metric, own, s) for l, (own, s) in enumerate(zip(floating, _inputs(floating, u)))
-            }
-            agree(f"{name} {metric}", V, other, 1e-11)
-            inputs = {"network": network, "x": x, "metric": metric}
-            routes, call = (
-                ("the formula on kanref.spec in 50 digits", SECOND),
-                f"kanref.golden.scores.magnitude({metric!r}, ...)",
-            )
-            yield case("magnitudes", f"{metric}-{name}", "magnitudes", inputs, V, call=call, ulps=128, routes=routes)
+    """Every metric on every example, and scores through product nodes."""
+    pairs = [(own, metric) for own in examples() for metric in (*METRICS, *SCORES)]
+    pairs += [(own, metric) for own in products() for metric in SCORES]
+    for (name, network, x), metric in pairs:
+        V = measured(*converted((network, x), digits), metric)
+        agree(f"{name} {metric}", V, _measured(*converted((network, x), float), metric), 1e-11)
+        inputs = {"network": network, "x": x, "metric": metric}
+        routes = "the formula on kanref.spec in 50 digits", SECOND
+        call = f"kanref.golden.scores.measured(network, x, {metric!r})"
+        yield case("magnitudes", f"{metric}-{name}", "magnitudes", inputs, V, call=call, ulps=128, routes=routes)
 
 
 def penalties():
@@ -238,7 +302,7 @@ def penalties():
     for name, network, x in examples(4):
         exact, at = converted((network, x), digits)
         floating, u = converted((network, x), float)
-        for metric in METRICS if name == "2-3-1" else METRICS[:3]:
+        for metric in METRICS if name == "2-3-1" else (*METRICS[:3], "efficient-kan"):
             kinds = {"size": (1, 2, 0, 0)} | ({"coefficients": (0, 0, 1, 2)} if metric in METRICS[:3] else {})
             for label, weights in kinds.items():
                 f = lambda n, m=metric, w=weights, at=at: penalty(n, at, m, w)
@@ -264,12 +328,9 @@ def penalties():
 
 
 def attributions():
-    """Both methods; products by the backward one."""
-    found = [(name, network, x, method) for name, network, x in examples() for method in ("backward", "paper")]
-    for name, arity in (("product", (1, 2)), ("products-of-2-and-3", (1, 2, 3))):
-        draw = Draw("attribution", name)
-        network = [layer(draw, None, 2, arity=arity, degree=2), layer(draw, 2, len(arity), degree=2)]
-        found.append((name, network, samples(draw, 2, 6), "backward"))
+    """All methods; products by the backward one."""
+    found = [(*own, method) for own in examples() for method in METHODS]
+    found += [(*own, "backward") for own in products()]
     for name, network, x, method in found:
         expected = attribution(*converted((network, x), digits), method)
         agree(f"{name} {method}", expected, _attribution(*converted((network, x), float), method), 1e-11)

@@ -1,4 +1,4 @@
-"""Golden vectors of B-splines: values and derivatives 0..3, degrees 0..7, four kinds of knots, three policies outside.
+"""Golden vectors of B-splines: values and derivatives 0..3, degrees 0..7, five kinds of knots, three policies outside.
 
 Reference: the recursion of `spec.bspline` in exact rationals. Confirmed, to the last digit, by divided differences of
 truncated powers (Curry and Schoenberg), taken from the left where a span is closed on the right; and by SciPy's BSpline
@@ -23,7 +23,8 @@ ROUTES = (
 
 
 def knot_vector(kind, degree, intervals=3):
-    """Dyadic knots: equally spaced by 1/2, clamped at both ends, an inner knot `degree` times, or all spans different."""
+    """Dyadic knots: equally spaced by 1/2, clamped at both ends, an inner knot `degree` times, all spans different, or both
+    edges of the domain twice, so that its first and last span are empty."""
     draw = Draw("knots", kind, degree, intervals)
     gaps = [Fraction(draw.integer(5, 24), 16) for _ in range(intervals + 2 * degree)]
     if kind == "uniform":
@@ -37,7 +38,8 @@ def knot_vector(kind, degree, intervals=3):
         [inner[0] - Fraction(n, 2) for n in range(degree, 0, -1)],
         [inner[-1] + Fraction(n, 4) for n in range(1, degree + 1)],
     )
-    return np.array(sorted([*ends[0], *inner, *ends[1], *inner[1:2] * max(0, degree - 1)]), object)
+    more = [inner[0], inner[-1]] if kind == "tied-edges" else inner[1:2] * max(0, degree - 1)
+    return np.array(sorted([*ends[0], *inner, *ends[1], *more]), object)
 
 
 def points(knots, degree, *seed):
@@ -138,6 +140,14 @@ def bspline():
             for outside in ("linear", "clamp"):
                 for order in (0, 1, 2) if degree == 3 else (0, 1):
                     yield one(degree, kind, order, outside)
+    for degree in (0, 1, 3):
+        for outside in ("zero", "linear", "clamp"):
+            for order in (0, 1):
+                yield one(degree, "tied-edges", order, outside)
+    for outside in ("linear", "clamp"):
+        for kind in KINDS:
+            for order in range(4) if kind == "repeated" else (3,):
+                yield one(3, kind, order, outside)
 
 
 GROUPS = {"bspline": bspline}

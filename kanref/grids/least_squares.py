@@ -13,19 +13,25 @@ paper's fit to samples alone (Liu et al., eq. 2.16), where empty spans leave coe
 samples let them explode.
 
 In every case R = pinv(B'_) B_ by a complete orthogonal factorisation with a rank decision (LAPACK gelsy): the
-minimum-norm solution, whose rank is reported.
+minimum-norm solution, whose rank is reported. Two libraries do otherwise, and `refit` does what they do:
+
+    "efficient"   trained scales w_s enter twice: c' = w_s R c where R c is right, and the edge becomes w_s^2 R c
+    "jaxkan"      normal equations by Cholesky's factorisation: R = (B'^T B')^-1 B'^T B; ValueError where B'^T B' is
+                  singular to rounding, as with intervals without samples: jaxKAN has NaN there
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import lstsq
+from scipy.linalg import cho_factor, cho_solve, lstsq
 
-from kanref.arrays import integer, points
+from kanref.arrays import choice, integer, points
 from kanref.grids.rebase import chosen_layers, join_layers, rebase, splines, split_layers
 from kanref.grids.rules import knots_from_samples
 from kanref.optimize.threads import one_blas_thread
+from kanref.weights import Full, Masked, Scaled
 
+REFITS = "kanref", "efficient", "jaxkan"
 PRIOR = 0.01  # the samples' error grows by half a per cent at most, and stays within 10 delta between them
 
 
@@ -44,7 +50,9 @@ class Transfer:
     error: np.ndarray
 
 
-def update_from_samples(net, theta, x, rule="kanref", mix=None, layers=None, *, intervals=None, prior=None):
+def update_from_samples(
+    net, theta, x, rule="kanref", mix=None, layers=None, *, intervals=None, prior=None, refit="kanref"
+):
     """Moves knots to where the inputs of every layer are, and refits: new network and theta, list of `Transfer`.
 
     Layer by layer, with inputs computed by the layers updated before: new knots for what the splines see (after the
@@ -53,9 +61,11 @@ def update_from_samples(net, theta, x, rule="kanref", mix=None, layers=None, *, 
 
     x: (N, n) samples. rule, mix: see `kanref.grids.rules`. layers: which to change, all for None. intervals: a new
     number of them (jaxKAN's update_grids). prior: None is 0.01 for rule "kanref", and 0 for the others, which fit the
-    samples alone as those libraries do. Weights change by W x_3 R: scales and masks stay as they are, and enter once
+    samples alone as those libraries do. Weights change by W x_3 R: scales and masks stay as they are, and enter once.
+    refit: see the module's text; with the rule of the same name, another library's update with its faults.
     For outside="error" an old curve is continued straight beyond its domain.
     """
+    choice(refit, "refit", REFITS)
     if intervals is not None:
         integer(intervals, "intervals", 1, 10**7)
     dtype = np.asarray(theta).dtype
@@ -65,7 +75,7 @@ def update_from_samples(net, theta, x, rule="kanref", mix=None, layers=None, *, 
     def knots(basis, z):
         return knots_from_samples(z.astype(dtype), intervals or basis.intervals, basis.degree, rule, mix)
 
-    return _refit(net, theta, points(x, net.inputs, dtype=np.float64), layers, knots, prior)
+    return _refit(net, theta, points(x, net.inputs, dtype=np.float64), layers, knots, prior, refit)
 
 
 def extend(net, theta, intervals, x=None, layers=None, *, prior=PRIOR):
@@ -93,7 +103,7 @@ def extend(net, theta, intervals, x=None, layers=None, *, prior=PRIOR):
     return _refit(net, theta, None if x is None else points(x, net.inputs, dtype=np.float64), layers, knots, prior)
 
 
-def _refit(net, theta, x, layers, knots, prior):
+def _refit(net, theta, x, layers, knots, prior, refit="kanref"):
     """Layer by layer: knots(basis, z) -> rows for each B-spline term, and the weights that fit them."""
     if not prior >= 0:
         raise ValueError(f"prior must be at least 0, but it is {prior!r}")
@@ -107,22 +117,37 @@ def _refit(net, theta, x, layers, knots, prior):
             new = replace(basis, knots=knots(basis, seen))
             term = layer.terms[name]
             W = term.weights.tensor({key: arrays[l][f"{name}.{key}"] for key in term.arrays})
-            R, rank, error = _transfer(basis, new, W, seen, prior)
+            again = _scale(term.weights, f"{l}.{name}", arrays[l], name) if refit == "efficient" else None
+            R, rank, error = _transfer(basis, new, W, seen, prior, refit, again)
             report.append(Transfer(f"{l}.{name}", new.size, rank, error))
             new_layers[l], arrays[l] = rebase(new_layers[l], arrays[l], name, new, R)
+            if again is not None:
+                arrays[l][f"{name}.W"] = arrays[l][f"{name}.W"] * again[:, :, None]
         if z is not None and l + 1 < len(net.layers):
             z = new_layers[l].forward(arrays[l], z[None])[0][0]
     return *join_layers(net, new_layers, arrays, np.asarray(theta).dtype), report
 
 
-def _transfer(old, new, W, x, prior):
+def _scale(weights, place, arrays, name):
+    """The scales (Q, P) that efficient-kan multiplies twice; None if there are none."""
+    if isinstance(weights, Masked):
+        return _scale(weights.inner, place, arrays, name)
+    if not isinstance(weights, Scaled):
+        return None
+    if not isinstance(weights.inner, Full):
+        inner = type(weights.inner).__name__
+        raise ValueError(f'refit="efficient" multiplies stored coefficients, but {place} has scales of {inner} weights')
+    return arrays[f"{name}.scale"]
+
+
+def _transfer(old, new, W, x, prior, refit, again):
     """R (P, K', K), rank (P,) and error (P,) for all inputs; without samples, rows that are equal are solved once."""
     R, rank, error, solved = [], [], [], {}
     for p in range(old.inputs):
         key = (old.knots[p].tobytes(), new.knots[p].tobytes())
         one = [replace(basis, knots=basis.knots[p : p + 1]) for basis in (old, new)]
         if x is not None:
-            at, (M, r) = x[:, p], transfer_matrix(*one, _inside(new.domain[p], x[:, p]), prior)
+            at, (M, r) = x[:, p], transfer_matrix(*one, _inside(new.domain[p], x[:, p]), prior, refit)
         elif key in solved:
             at, (M, r) = solved[key]
         else:
@@ -130,7 +155,9 @@ def _transfer(old, new, W, x, prior):
         B, B_new = _values(one, at)
         R.append(M)
         rank.append(r)
-        error.append(np.abs((B_new @ M - B) @ W[:, p].T).max())
+        w = W[:, p].T
+        change = (B_new @ M - B) @ w if again is None else B_new @ M @ (w * again[:, p]) - B @ w
+        error.append(np.abs(change).max())
     return np.stack(R), np.array(rank), np.array(error)
 
 
@@ -141,11 +168,11 @@ def _inside(domain, x):
 
 
 @one_blas_thread()
-def transfer_matrix(old, new, x=None, prior=PRIOR):
+def transfer_matrix(old, new, x=None, prior=PRIOR, refit="kanref"):
     """R (K', K) from the B-splines `old` to `new`, of one input each, and its rank.
 
-    x: (N,) samples, None for the projection on the domain of `new`. Raises ValueError if there is nothing to fit: no
-    sample and prior = 0.
+    x: (N,) samples, None for the projection on the domain of `new`. refit: see the module's text. Raises ValueError if
+    there is nothing to fit: no sample and prior = 0.
     """
     parts = []
     if x is not None and len(x):
@@ -159,9 +186,23 @@ def transfer_matrix(old, new, x=None, prior=PRIOR):
         )
     at, weight = (np.concatenate(part) for part in zip(*parts))
     B, B_new = (np.sqrt(weight)[:, None] * values for values in _values((old, new), at))
+    if refit == "jaxkan":
+        return _by_normal_equations(B_new, B)
     cut = np.finfo(float).eps * max(B_new.shape)
     R, _, rank, _ = lstsq(B_new, B, cond=cut, lapack_driver="gelsy", check_finite=False)
     return R, int(rank)
+
+
+def _by_normal_equations(B_new, B):
+    """R and its rank."""
+    gram = B_new.T @ B_new
+    sizes = np.linalg.eigvalsh(gram)
+    if sizes[0] <= np.finfo(float).eps * sizes[-1]:  # Cholesky's factorisation may still run through, by luck
+        raise ValueError(
+            f"the normal equations of {len(gram)} B-splines on their samples are singular, for which jaxKAN has NaN; give "
+            'more samples, fewer intervals, or refit="kanref" for the solution of least norm'
+        )
+    return cho_solve(cho_factor(gram, check_finite=False), B_new.T @ B, check_finite=False), len(gram)
 
 
 def _gauss(old, new):

@@ -12,12 +12,12 @@ import re
 import numpy as np
 
 from kanref.bases import Chebyshev
-from kanref.interop.parts import left_behind
+from kanref.interop.parts import assembled, finished
 from kanref.interop.report import Report
-from kanref.interop.tensors import dtype_of, format_of, read_arrays, write_arrays
+from kanref.interop.tensors import dtype_of, format_of, read_arrays, some
 from kanref.io import FileError, damage
 from kanref.model import Model
-from kanref.network import KAN, Layer, describe
+from kanref.network import Layer, describe
 from kanref.terms import Linear
 from kanref.weights import Full
 
@@ -36,7 +36,7 @@ def read(path, strict=True):
     with damage(path):
         own = {name: a for name, a in state.items() if name == KEY or name.endswith(f".{KEY}")}
         if not own:
-            raise FileError(f"{path} has no {KEY}; it has {', '.join(sorted(state)[:4])}")
+            raise FileError(f"{path} has no {KEY}; it has {some(state)}")
         if format_of(path) != "torch":  # the others do not keep an order: layer2 before layer10
             own = dict(sorted(own.items(), key=lambda item: [(int(n or -1), text) for text, n in NUMBERS.findall(item[0])]))
         if odd := [name for name, a in own.items() if a.ndim != 3 or a.dtype.kind != "f"]:
@@ -44,11 +44,10 @@ def read(path, strict=True):
         others = [name for name in state if name not in own and name.rpartition(".")[2] != "arange"]
         if others:
             report.differs.append(f"{', '.join(others[:3])}: only the layers are known, not what stands between them")
-        shapes = [(Q, P, K) for P, Q, K in (a.shape for a in own.values())]
-        net = KAN(tuple(Layer({"cheby": Linear(Chebyshev(shape[2] - 1), Full(shape))}) for shape in shapes))
-        theta = net.join({f"{l}.cheby.W": a.swapaxes(0, 1) for l, a in enumerate(own.values())})
-        theta = theta.astype(dtype_of(own.values()))
-    report.kept.append(f"layers {', '.join(own)} in the order of the file, {list(net.widths)}, {net.size} parameters")
+        weights = [a.swapaxes(0, 1) for a in own.values()]
+        pairs = [(Layer({"cheby": Linear(Chebyshev(W.shape[2] - 1), Full(W.shape))}), {"cheby.W": W}) for W in weights]
+        net, theta = assembled(pairs, dtype_of(weights), report)
+    report.kept.append(f"layers {', '.join(own)} in this order")
     return Model(net, theta, extra={OWN: {"names": [name.removesuffix(KEY) for name in own]}}), report.settled(strict)
 
 
@@ -66,8 +65,9 @@ def write(model, path, strict=True):
         if layer.bias or layer.nodes or layer.normalise is not None:
             report.differs.append(f"layer {l}: {OWN} has no biases, nodes and input maps")
         fits = {name: t for name, t in layer.terms.items() if isinstance(t, Linear) and isinstance(t.basis, Chebyshev)}
-        for name in set(layer.terms) - set(fits):
-            term = layer.terms[name]
+        for name, term in layer.terms.items():
+            if name in fits:
+                continue
             report.differs.append(f"layer {l}, term {name!r}: {describe(getattr(term, 'basis', term))} is not Chebyshev's")
         W = np.zeros((layer.sums, layer.inputs, max((term.basis.size for term in fits.values()), default=1)), model.theta.dtype)
         for name, term in fits.items():
@@ -76,7 +76,4 @@ def write(model, path, strict=True):
                 report.changed.append(f"layer {l}: {type(term.weights).__name__} weights are written out in full")
         state[f"{names[l]}{KEY}"] = W.swapaxes(0, 1)
         report.kept.append(f"{names[l]}: ChebyKANLayer({layer.inputs}, {layer.sums}, {W.shape[2] - 1})")
-    report.settled(strict)
-    write_arrays(path, state)
-    report.dropped.extend(left_behind(model))
-    return report
+    return finished(model, path, state, report, strict)

@@ -6,7 +6,7 @@
 | library         | files that are read                               | written for the suffix                      |
 |-----------------|---------------------------------------------------|---------------------------------------------|
 | `kanref`        | its safetensors file, or the folder of kanref fit | .safetensors                                |
-| `pykan`         | a checkpoint of 0.2, a state dict of 0.2 or 0.0   | none, or a number, as in model/0.1: 0.2.8   |
+| `pykan`         | a checkpoint of 0.1 or 0.2, a state dict of 0.0   | none, or a number, as in model/0.1: 0.2.8   |
 | `efficient-kan` | state dict, torch zip or safetensors              | give `to`; .safetensors, else torch zip     |
 | `fast-kan`      | the same                                          | give `to`; .safetensors, else torch zip     |
 | `cheby-kan`     | the same                                          | give `to`; .safetensors, else torch zip     |
@@ -19,12 +19,12 @@ import re
 
 import numpy as np
 
-from kanref import bases
 from kanref.arrays import choice
-from kanref.bases import BSpline, MinMax, Pointwise
+from kanref.bases import BSpline, MinMax
 from kanref.interop import cheby_kan, efficient_kan, fast_kan, jaxkan, pykan
 from kanref.interop.report import Report
-from kanref.interop.tensors import format_of, read_arrays
+from kanref.interop.staged import staged
+from kanref.interop.tensors import format_of, read_arrays, some
 from kanref.io import FileError
 from kanref.model import Model
 
@@ -44,7 +44,7 @@ MARKS = {  # ends of names that only one library has
     "act_fun.0.coef": "pykan",
 }
 SUFFIXES = {".safetensors": "kanref", ".npz": "jaxkan", ".msgpack": "jaxkan"}
-SAMPLES = 200  # on which what was written is compared with what was read
+SAMPLES = 200  # on which what was written is compared with what was read; fewer for large networks
 
 
 def convert(source, target, to=None, strict=True, overwrite=False, **reading):
@@ -52,28 +52,47 @@ def convert(source, target, to=None, strict=True, overwrite=False, **reading):
 
     to: "kanref", "pykan", "efficient-kan", "fast-kan", "cheby-kan" or "jaxkan"; by default as the suffix of the target says.
     reading: arguments of the source's reader, as columns for pykan. strict: refuse what would be another function.
-    What was written is read again, and the last report says how far its outputs are from the source's on random samples.
+    What was written is read again, and the last report says under "checked" how far its outputs are from the source's on
+    random samples; if that is more than rounding, the function differs. Only then the target takes its place, all its files
+    together: after an error or Ctrl-C nothing has been written, and what --overwrite would have replaced is there as it was.
 
-    Raises FileNotFoundError, FileExistsError, `FileError` and `Unrepresentable`; then nothing has been written.
+    Raises FileNotFoundError, FileExistsError, `FileError` and `Unrepresentable`.
     """
     to = kind_of_target(target) if to is None else choice(to, "to", KINDS)
-    there = [path for path in written(target, to) if os.path.exists(path)]
+    there = [path for path in written(target, to) if os.path.lexists(path)]
     if there and not overwrite:
         raise FileExistsError(f"{there[0]} exists; choose another file or add --overwrite")
     model, reports = load(source, strict, **reading)
-    if to == "kanref":
-        model.save(target)
-        report = Report("to kanref", kept=[f"{list(model.net.widths)} with {model.net.size} parameters"])
-        again = Model.load(target)
-    else:
-        report = LIBRARIES[to].write(model, target, strict=strict)
-        again, _ = load(target, strict=False, **_known(to, model))
-    x = np.random.default_rng(0).uniform(*_box(model), (SAMPLES, model.width))
-    y, found = model.raw(x), again.raw(x)
-    real = np.isfinite(y)
-    difference, size = np.abs(found - y)[real].max(initial=0), np.abs(y[real]).max(initial=0)
-    report.kept.append(f"read again: outputs differ by {difference:.1e} of {size:.1e} at most, on {SAMPLES} random samples")
+    with staged(written(target, to)) as folder:
+        draft = os.path.join(folder, os.path.basename(target))
+        if to == "kanref":
+            model.save(draft)
+            report = Report("to kanref", kept=[f"{list(model.net.widths)} with {model.net.size} parameters"])
+            again = Model.load(draft)
+        else:
+            report = LIBRARIES[to].write(model, draft, strict=strict)
+            again, _ = LIBRARIES[to].read(draft, strict=False, **report.reading)
+        _compare(model, again, report)
+        report.settled(strict)
     return [*reports, report]
+
+
+def _compare(model, again, report):
+    """What was read again beside what was written, on random samples: a remark, and one more if it is another function."""
+    count = min(SAMPLES, max(1, 2**24 // max(model.net.size, 1)))
+    x = np.random.default_rng(0).uniform(*_box(model), (count, model.width))
+    with np.errstate(all="ignore"):
+        y, found = model.raw(x), again.raw(x)
+        real = np.isfinite(y)
+        difference, size = np.abs(found - y)[real].max(initial=0), np.abs(y[real]).max(initial=0)
+    if not real.any():
+        report.checked.append(f"read again, but none of the outputs on {count} random samples is finite: nothing is compared")
+        return
+    without = f", of whose outputs {(~real).sum()} are not finite" * (not real.all())
+    text = f"outputs differ by {difference:.1e} of {size:.1e} at most, on {count} random samples{without}"
+    report.checked.append(f"read again: {text}")
+    if difference > np.sqrt(np.finfo(model.theta.dtype).eps) * size or (np.isfinite(found) != real).any():
+        report.differs.append(f"read again, {text}")
 
 
 def load(path, strict=True, **reading):
@@ -106,8 +125,7 @@ def kind_of(path):
     for mark, kind in MARKS.items():
         if any(name == mark or name.endswith(f".{mark}") for name in names):
             return kind
-    has = ", ".join(sorted(names)[:4]) or "nothing"
-    raise FileError(f"{path} is of no library known here ({', '.join(KINDS)}); it has {has}")
+    raise FileError(f"{path} is of no library known here ({', '.join(KINDS)}); it has {some(names)}")
 
 
 def kind_of_target(path):
@@ -134,14 +152,6 @@ def _is_ours(path):
             return "kanref" in (file.metadata() or {})
     except (SafetensorError, OSError, ValueError):
         return False
-
-
-def _known(kind, model):
-    """What a reader must be told of a model that has just been written: the base function, which most files do not name."""
-    terms = [term for layer in model.net.layers for term in layer.terms.values()]
-    found = [term.basis for term in terms if isinstance(getattr(term, "basis", None), Pointwise)]
-    base = bases.silu if bases.silu in found or not found else found[0]
-    return {"base": base} if "base" in inspect.signature(LIBRARIES[kind].read).parameters else {}
 
 
 def _box(model):

@@ -10,13 +10,12 @@ import numpy as np
 
 from kanref import bases
 from kanref.arrays import integer
-from kanref.bases import MAX_DEGREE, Pointwise
-from kanref.interop.parts import Base, Edges, Splines, left_behind, plain
+from kanref.bases import MAX_DEGREE
+from kanref.interop.parts import Base, Edges, Splines, assembled, finished, opened, plain
 from kanref.interop.report import Report
-from kanref.interop.tensors import checked, dtype_of, numbered, read_arrays, write_arrays
+from kanref.interop.tensors import checked, dtype_of, shaped
 from kanref.io import damage
 from kanref.model import Model
-from kanref.network import KAN
 
 OWN = "efficient-kan"
 TORCH = {"identity": "Identity", "tanh": "Tanh", "sigmoid": "Sigmoid"}  # activations of torch.nn under kanref's names
@@ -27,18 +26,11 @@ def read(path, base=bases.silu, strict=True):
 
     Raises FileNotFoundError, `FileError` for files that are damaged or hostile, `Unrepresentable` if the function would differ.
     """
-    if not isinstance(base, Pointwise):
-        raise TypeError(f"base must be a Pointwise, as kanref.bases.silu, but it is {base!r}")
-    report = Report(f"{OWN} to kanref")
-    state = read_arrays(path)
+    layers, others, report = opened(path, OWN, "spline_weight", base)
+    report.strangers(list(others))
     with damage(path):
-        layers, others = numbered(state, "spline_weight", path)
-        report.dropped.extend(f"{name}, which is no part of a KAN" for name in others)
-        built, arrays = zip(*(_edges(own, l, base, report).layer() for l, own in enumerate(layers)))
-        net = KAN(built)
-        theta = net.join({f"{l}.{name}": a for l, own in enumerate(arrays) for name, a in own.items()})
-        theta = theta.astype(dtype_of(own["spline_weight"] for own in layers))
-    report.kept.append(f"{list(net.widths)} with {net.size} parameters in {theta.dtype}")
+        pairs = [_edges(own, l, base, report).layer() for l, own in enumerate(layers)]
+        net, theta = assembled(pairs, dtype_of(own["spline_weight"] for own in layers), report)
     if base is bases.silu:
         report.kept.append("the activation is not stored; SiLU, the default, is taken")
     scaled = any("spline_scaler" in own for own in layers)
@@ -46,8 +38,7 @@ def read(path, base=bases.silu, strict=True):
 
 
 def _edges(own, l, base, report):
-    Q, P, K = own["spline_weight"].shape
-    T = own["grid"].shape[-1] if "grid" in own else K
+    (Q, P, K), T = shaped(own, "spline_weight", (3,), l).shape, shaped(own, "grid", (2,), l).shape[1]
     degree = integer(T - K - 1, f"degree of layer {l} (knots less functions less 1)", 0, MAX_DEGREE)
     shapes = {"grid": (P, T), "base_weight": (Q, P), "spline_weight": (Q, P, K), "[spline_scaler]": (Q, P)}
     grid, weight, coef, scale = checked(own, shapes, l)
@@ -57,7 +48,7 @@ def _edges(own, l, base, report):
 
 def singular(grid, degree, l, library, report):
     """Remark on knots where the library's recursion divides by zero, and on its right end for degree 0."""
-    if (np.diff(grid) == 0).any():
+    if (grid[:, 1:] == grid[:, :-1]).any():
         report.differs.append(f"layer {l}: repeated knots, at which {library} gives NaN")
     if degree == 0:
         report.differs.append(f"layer {l}: degree 0; {library} gives 0 at the right end of the knots")
@@ -85,11 +76,9 @@ def write(model, path, strict=True):
         found = {"grid": own.knots, "base_weight": edge if own.weight is None else own.weight, "spline_weight": own.coef}
         if scaled:
             found["spline_scaler"] = edge + 1 if own.scale is None else own.scale
-        state |= {f"layers.{l}.{name}": np.asarray(a, model.theta.dtype) for name, a in found.items()}
+        state |= {f"layers.{l}.{name}": a for name, a in found.items()}
         report.kept.append(f"layer {l}: spline_order={own.degree}, grid_size={own.coef.shape[2] - own.degree}")
     if not scaled:
         report.changed.append("no scaler: build the model with enable_standalone_scale_spline=False")
-    report.settled(strict)
-    write_arrays(path, state)
-    report.dropped.extend(left_behind(model))
-    return report
+    report.reading["base"] = base
+    return finished(model, path, state, report, strict)

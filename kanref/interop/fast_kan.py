@@ -14,7 +14,6 @@ with formulas and product nodes, exactly the same function (`normalised`):
     x, n         ->  sums of silu(x) and of Gaussians of n
 """
 
-
 import numpy as np
 
 from kanref import bases
@@ -22,18 +21,19 @@ from kanref.bases import Pointwise
 from kanref.edges import Symbolic
 from kanref.functions import LIBRARY
 from kanref.gaussians import Gaussians
-from kanref.interop.parts import left_behind
+from kanref.interop.parts import assembled, finished, opened
 from kanref.interop.report import Report
-from kanref.interop.tensors import checked, dtype_of, numbered, read_arrays, write_arrays
-from kanref.io import FileError, damage
+from kanref.interop.tensors import checked, dtype_of, shaped
+from kanref.io import FileError, damage, encode
 from kanref.model import Model
-from kanref.network import KAN, Layer, describe
+from kanref.network import Layer, describe
 from kanref.nodes import Nodes
 from kanref.terms import Linear
 from kanref.weights import Fixed, Full, Masked
 
 OWN = "fast-kan"
 EPSILON = 1e-5  # torch's LayerNorm adds it to the variance
+MAX_NORMALISED = 2000  # inputs of a LayerNorm, which becomes 12 of them squared fixed numbers
 
 
 def read(path, base=bases.silu, widths=None, strict=True):
@@ -42,31 +42,22 @@ def read(path, base=bases.silu, widths=None, strict=True):
     base: the activation, a `Pointwise`. widths: h of every layer, for models built with a denominator of their own.
     Raises FileNotFoundError, `FileError` for files that are damaged or hostile.
     """
-    if not isinstance(base, Pointwise):
-        raise TypeError(f"base must be a Pointwise, as kanref.bases.silu, but it is {base!r}")
-    report = Report(f"{OWN} to kanref")
-    state = read_arrays(path)
+    found, others, report = opened(path, OWN, "spline_linear.weight", base)
+    report.strangers(list(others))
     with damage(path):
-        found, others = numbered(state, "spline_linear.weight", path)
-        report.dropped.extend(f"{name}, which is no part of a KAN" for name in others)
         if widths is not None and len(widths) != len(found):
             raise FileError(f"widths must name {len(found)} numbers, one for each layer, but it is {widths!r}")
-        layers, arrays = [], []
+        pairs = []
         for l, own in enumerate(found):
-            built = _layers(own, l, base, None if widths is None else widths[l], report)
-            layers += [layer for layer, _ in built]
-            arrays += [a for _, a in built]
-        net = KAN(tuple(layers))
-        theta = net.join({f"{l}.{name}": a for l, own in enumerate(arrays) for name, a in own.items()})
-        theta = theta.astype(dtype_of(own["spline_linear.weight"] for own in found))
-    report.kept.append(f"{list(net.widths)} with {net.size} parameters in {theta.dtype}")
+            pairs += _layers(own, l, base, None if widths is None else widths[l], report)
+        net, theta = assembled(pairs, dtype_of(own["spline_linear.weight"] for own in found), report)
     report.kept.append("neither activation nor width of the Gaussians is stored; fast-kan's defaults are taken if not given")
     return Model(net, theta), report.settled(strict)
 
 
 def _layers(own, l, base, width, report):
     """The layers of one layer of fast-kan, with their arrays."""
-    Q, flat = own["spline_linear.weight"].shape
+    Q, flat = shaped(own, "spline_linear.weight", (2,), l).shape
     n = own["rbf.grid"].size if "rbf.grid" in own else 0
     if n < 1 or flat % n or (n < 2 and width is None):
         raise FileError(f"layer {l} has {n} centres and spline_linear.weight of shape {(Q, flat)}")
@@ -74,6 +65,8 @@ def _layers(own, l, base, width, report):
     shapes = {"rbf.grid": (n,), "spline_linear.weight": (Q, flat), "[base_linear.weight]": (Q, P), "[base_linear.bias]": (Q,)}
     shapes |= {"[layernorm.weight]": (P,), "[layernorm.bias]": (P,)}
     grid, W, weight, bias, w, b = checked(own, shapes, l)
+    if w is not None and P > MAX_NORMALISED:
+        raise FileError(f"layer {l} has a LayerNorm of {P} inputs, more than the {MAX_NORMALISED} that are written as formulas")
     if (w is None) != (b is None):
         raise FileError(f"layer {l} has one of layernorm.weight and layernorm.bias, but not the other")
     if extra := sorted(set(own) - {name.strip("[]") for name in shapes}):
@@ -138,12 +131,9 @@ def write(model, path, strict=True):
         if norm is not None:
             del pairs[:3]
         found = _state(*pairs.pop(0), norm, l, report)
-        state |= {f"layers.{l}.{name}": np.asarray(a, model.theta.dtype) for name, a in found.items()}
+        state |= {f"layers.{l}.{name}": a for name, a in found.items()}
         l += 1
-    report.settled(strict)
-    write_arrays(path, state)
-    report.dropped.extend(left_behind(model))
-    return report
+    return finished(model, path, state, report, strict)
 
 
 def _norm(pairs):
@@ -151,26 +141,28 @@ def _norm(pairs):
     if len(pairs) < 4:
         return None
     quotient, P = pairs[2][0], pairs[0][0].inputs
-    linear = quotient.terms.get("linear")
-    if quotient.nodes is None or quotient.nodes.arity != (1,) * P + (2,) * P or not isinstance(linear, Linear):
+    linear, bias = quotient.terms.get("linear"), quotient.nodes and quotient.nodes.constants.get("node_bias", np.zeros(2 * P))
+    if not isinstance(linear, Linear) or not isinstance(linear.weights, Fixed) or np.shape(bias) != (2 * P,):
         return None
-    if not isinstance(linear.weights, Fixed) or linear.weights.shape != (3 * P, 2 * P + 1, 1):
+    if linear.weights.shape != (3 * P, 2 * P + 1, 1):
         return None
-    w = linear.weights.W[P + 2 * np.arange(P), P + np.arange(P), 0]
-    b = quotient.nodes.constants.get("node_bias", np.zeros(2 * P))[P:]
+    w, b = linear.weights.W[P + 2 * np.arange(P), P + np.arange(P), 0], bias[P:]
     for (layer, arrays), (same, own) in zip(pairs, normalised(w, b)):
-        if list(layer.terms) != list(same.terms) or set(arrays) != set(own) or layer.normalise is not None:
+        if not _equal(layer, same) or set(arrays) != set(own):
             return None
-        fixed, there = (x.terms["linear"].weights if isinstance(x.terms["linear"], Linear) else None for x in (layer, same))
-        if not isinstance(fixed, Fixed) or not np.array_equal(fixed.W, there.W):
+        if not all(np.array_equal(arrays[name], a.astype(arrays[name].dtype)) for name, a in own.items()):
             return None
-        for name in own:
-            term = name.partition(".")[0]
-            if layer.terms[term].formulas != same.terms[term].formulas:
-                return None
-            if not np.array_equal(arrays[name], own[name].astype(arrays[name].dtype)):
-                return None
     return w, b
+
+
+def _equal(layer, other):
+    """Whether two layers are the same in all but their trained arrays, as model files have them."""
+    constants, others = {}, {}
+    try:
+        same = encode(layer, constants) == encode(other, others)
+    except (TypeError, ValueError):  # of a part that has no place in a model file
+        return False
+    return same and all(np.array_equal(a, others[name]) for name, a in constants.items())
 
 
 def _state(layer, arrays, norm, l, report):
@@ -202,12 +194,15 @@ def _state(layer, arrays, norm, l, report):
     state = {} if norm is None else {"layernorm.weight": norm[0], "layernorm.bias": norm[1]}
     state |= {"rbf.grid": basis.centres, "spline_linear.weight": W.reshape(Q, -1)}
     c, h = basis.centres, basis.width
+    report.reading.setdefault("widths", []).append(h)
     default = float(c[-1] - c[0]) / (len(c) - 1) if len(c) > 1 else None
     if default is None or abs(h - default) > 1e-6 * h:
         report.changed.append(f"layer {l}: build it with denominator={h!r}, which is not stored")
     if "base" in found or layer.bias:
         own, weight = found.get("base", (bases.silu, np.zeros((Q, P, 1))))
         state |= {"base_linear.weight": weight[:, :, 0], "base_linear.bias": arrays["bias"] if layer.bias else np.zeros(Q)}
+        if report.reading.setdefault("base", own) is not own:
+            bad(f"layer {l}: {OWN} has one activation, {report.reading['base'].name}, not {own.name} too")
         if own is not bases.silu:
             report.changed.append(f"layer {l}: the activation is not stored: build it with base_activation = {own.name}")
     report.kept.append(f"layer {l}: {P} -> {Q}, num_grids={len(c)}, use_layernorm={norm is not None}")

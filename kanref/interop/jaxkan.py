@@ -19,14 +19,13 @@ import numpy as np
 
 from kanref import bases
 from kanref.arrays import integer
-from kanref.bases import MAX_DEGREE, Pointwise
+from kanref.bases import MAX_DEGREE
 from kanref.interop.efficient_kan import singular
-from kanref.interop.parts import Base, Edges, Splines, left_behind, plain
+from kanref.interop.parts import Base, Edges, Splines, assembled, finished, opened, plain
 from kanref.interop.report import Report
-from kanref.interop.tensors import checked, dtype_of, numbered, read_arrays, write_arrays
+from kanref.interop.tensors import checked, dtype_of, shaped
 from kanref.io import FileError, damage
 from kanref.model import Model
-from kanref.network import KAN
 
 OWN = "jaxKAN"
 
@@ -39,27 +38,19 @@ def read(path, grids=None, base=bases.silu, strict=True):
 
     Raises FileNotFoundError, `FileError` for files that are damaged or hostile, `Unrepresentable` if the function would differ.
     """
-    if not isinstance(base, Pointwise):
-        raise TypeError(f"base must be a Pointwise, as kanref.bases.silu, but it is {base!r}")
-    report = Report(f"{OWN} to kanref")
-    state = read_arrays(path)
+    layers, others, report = opened(path, OWN, "c_basis", base)
     with damage(path):
-        layers, others = numbered(state, "c_basis", path)
-        knots = {int(name.rpartition(".")[2]): state[name] for name in others if re.fullmatch(r"grids\.\d+", name)}
+        knots = {int(name.rpartition(".")[2]): a for name, a in others.items() if re.fullmatch(r"grids\.\d+", name)}
+        report.strangers([name for name in others if not re.fullmatch(r"grids\.\d+", name)])
         knots |= {l: own[name] for l, own in enumerate(layers) for name in ("grid.item", "grid") if name in own}
-        others = [name for name in others if not re.fullmatch(r"grids\.\d+", name)]
-        report.dropped.extend(f"{name}, which is no part of a KAN" for name in others)
         knots |= {} if grids is None else dict(enumerate(np.asarray(a) for a in grids))
         if missing := [l for l in range(len(layers)) if l not in knots]:
             raise FileError(
                 f"{path} has no grids.{missing[0]}: flax does not keep knots. Save layer.grid.item with the parameters, or give "
                 "grids=[...]; kanref.interop.jaxkan.uniform makes those that were never updated"
             )
-        built, arrays = zip(*(_edges(own, knots[l], l, base, report).layer() for l, own in enumerate(layers)))
-        net = KAN(built)
-        theta = net.join({f"{l}.{name}": a for l, own in enumerate(arrays) for name, a in own.items()})
-        theta = theta.astype(dtype_of(own["c_basis"] for own in layers))
-    report.kept.append(f"{list(net.widths)} with {net.size} parameters in {theta.dtype}")
+        pairs = [_edges(own, knots[l], l, base, report).layer() for l, own in enumerate(layers)]
+        net, theta = assembled(pairs, dtype_of(own["c_basis"] for own in layers), report)
     return Model(net, theta), report.settled(strict)
 
 
@@ -71,7 +62,7 @@ def uniform(inputs, intervals, degree, low=-1.0, high=1.0):
 
 
 def _edges(own, knots, l, base, report):
-    coef = own["c_basis"]
+    coef, knots = shaped(own, "c_basis", (2, 3), l), shaped({"grid": np.asarray(knots)}, "grid", (2,), l)
     if coef.ndim == 2:
         widths = own.get("c_res", own.get("c_spl"))
         if widths is None or widths.ndim != 2 or len(coef) != widths.size:
@@ -105,7 +96,7 @@ def write(model, path, strict=True):
         report.differs.append(f"the base function {base.name}; jax.nn has no such residual, give one of your own")
     options = {"c_spl": "scale", "c_res": "weight", "bias": "bias"}
     given = {name: any(getattr(own, part) is not None for own in layers) for name, part in options.items()}
-    sizes, state, dtype = {(own.degree, own.coef.shape[2] - own.degree) for own in layers}, {}, model.theta.dtype
+    sizes, state = {(own.degree, own.coef.shape[2] - own.degree) for own in layers}, {}
     for l, own in enumerate(layers):
         edge = np.zeros(own.coef.shape[:2])
         default = {"c_spl": edge + 1, "c_res": edge, "bias": edge[:, 0]}
@@ -113,17 +104,15 @@ def write(model, path, strict=True):
         for name, part in options.items():
             if given[name]:
                 parts[name] = default[name] if getattr(own, part) is None else getattr(own, part)
-        state |= {f"layers.{l}.{name}": np.asarray(a, dtype) for name, a in parts.items()}
-    state |= {f"grids.{l}": np.asarray(own.knots, dtype) for l, own in enumerate(layers)}
+        state |= {f"layers.{l}.{name}": a for name, a in parts.items()}
+    state |= {f"grids.{l}": own.knots for l, own in enumerate(layers)}
     widths = [layers[0].coef.shape[1], *(own.coef.shape[0] for own in layers)]
     if len(sizes) == 1:
         ((degree, intervals),) = sizes
         residual = f"nnx.{base.name}" if given["c_res"] else "None"
         flags = f"external_weights={given['c_spl']}, add_bias={given['bias']}, residual={residual}"
-        report.kept.append(f"KAN({widths}, 'spline', dict(k={degree}, G={intervals}, {flags})), {dtype}")
+        report.kept.append(f"KAN({widths}, 'spline', dict(k={degree}, G={intervals}, {flags})), {model.theta.dtype}")
     else:
         report.impossible.append(f"layers differ in degree and intervals, {sorted(sizes)}; a KAN of {OWN} has the same in all")
-    report.settled(strict)
-    write_arrays(path, state)
-    report.dropped.extend(left_behind(model))
-    return report
+    report.reading["base"] = base
+    return finished(model, path, state, report, strict)

@@ -4,7 +4,8 @@
     loads(data)
 
 Nothing but None, booleans, numbers, texts, bytes, lists, maps and arrays can arise; sizes are compared with the bytes that are
-there before memory is taken. Arrays in pieces (flax splits those of more than 1 GiB) are not read.
+there before memory is taken, values are counted, and arrays hold no arrays. Arrays in pieces (flax splits those of more than
+1 GiB) are not read.
 """
 
 import math
@@ -15,6 +16,7 @@ import numpy as np
 
 MAX_DEPTH = 40
 MAX_BYTES = 2**31
+MAX_VALUES = 2 * 10**5
 ARRAY, SCALAR = 1, 3  # flax's types of extensions
 DTYPES = {"float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"}
 SIZES = {  # codes with a size of so many bytes after them: kind, bytes of the size
@@ -36,14 +38,14 @@ def load(path):
 
 def loads(data):
     """The value of msgpack bytes; ValueError for all that is damaged."""
-    return _Reader(data, 0).whole()
+    return _Reader(data).whole()
 
 
 class _Reader:
-    """depth: levels that `data` are inside of."""
+    """extended: whether the data are those of an extension, which can hold no other."""
 
-    def __init__(self, data, depth):
-        self.data, self.place, self.depth = memoryview(data), 0, depth
+    def __init__(self, data, extended=False):
+        self.data, self.place, self.depth, self.count, self.extended = memoryview(data), 0, 0, 0, extended
 
     def whole(self):
         value = self.value()
@@ -61,6 +63,9 @@ class _Reader:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise ValueError(f"more than {MAX_DEPTH} levels")
+        self.count += 1
+        if self.count > MAX_VALUES:
+            raise ValueError(f"more than {MAX_VALUES} values; no network has so many arrays")
         value = self.of_code(self.take(1)[0])
         self.depth -= 1
         return value
@@ -104,11 +109,11 @@ class _Reader:
         return found
 
     def _ext(self, size):
-        kind, data = self.take(1)[0], self.take(size)
-        if kind not in (ARRAY, SCALAR):
-            raise ValueError(f"an extension of type {kind}; arrays have type {ARRAY}")
-        match _Reader(data, self.depth).whole():
-            case [list(shape), str(name), bytes(numbers)] if all(isinstance(n, int) and n >= 0 for n in shape):
+        kind = self.take(1)[0]
+        if kind not in (ARRAY, SCALAR) or self.extended:
+            raise ValueError("an extension in another" if self.extended else f"an extension of type {kind}; arrays have {ARRAY}")
+        match _Reader(self.take(size), extended=True).whole():
+            case [list(shape), str(name), bytes(numbers)] if all(isinstance(n, int) and 0 <= n < 2**48 for n in shape):
                 return _array(shape, name, numbers)
         raise ValueError("an array without shape, type and bytes")
 

@@ -10,12 +10,54 @@ import numpy as np
 from kanref.bases import BSpline, Pointwise, silu
 from kanref.edges import Symbolic
 from kanref.free_knots import FreeKnots
-from kanref.network import Layer, describe
+from kanref.interop.report import Report
+from kanref.interop.tensors import numbered, read_arrays, write_arrays
+from kanref.io import FileError, damage
+from kanref.network import KAN, Layer, describe
 from kanref.nodes import AFFINE, Nodes
 from kanref.terms import Linear
 from kanref.weights import Full, Masked, Scaled
 
 LIBRARIES = "pykan", "efficient-kan", "ChebyKAN"  # entries of Model.extra that their readers make
+MAX_NUMBERS = 2**26  # in a layer of splines, when edges with knots of their own become several terms
+
+
+# --------------------------------------------------------------------------------------------------------- files and models
+
+
+def opened(path, library, name, base):
+    """What the readers of state dicts begin with: arrays of all layers (see `numbered`), those that belong to none, a `Report`.
+
+    name: of the array that every layer has; base: the argument of the reader. Raises TypeError if that is no `Pointwise`.
+    """
+    if not isinstance(base, Pointwise):
+        raise TypeError(f"base must be a Pointwise, as kanref.bases.silu, but it is {base!r}")
+    state = read_arrays(path)
+    with damage(path):
+        layers, others = numbered(state, name, path)
+    return layers, {other: state[other] for other in others}, Report(f"{library} to kanref")
+
+
+def assembled(pairs, dtype, report):
+    """Network and theta of pairs (Layer, its arrays)."""
+    layers, arrays = zip(*pairs)
+    with np.errstate(over="ignore"):
+        net, theta = KAN(layers).rebuilt(layers, arrays, dtype)
+    if not np.isfinite(theta).all():
+        raise FileError(f"some numbers are beyond {dtype}, in which the weights are; save all of them in one precision")
+    report.kept.insert(0, f"{list(net.widths)} with {net.size} parameters in {theta.dtype}")
+    return net, theta
+
+
+def finished(model, path, state, report, strict):
+    """What the writers of state dicts end with: the file, if the report allows it."""
+    report.settled(strict)
+    write_arrays(path, {name: np.asarray(a, model.theta.dtype) for name, a in state.items()})
+    report.dropped.extend(left_behind(model))
+    return report
+
+
+# ---------------------------------------------------------------------------------------------------------------- edges
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +159,11 @@ def shared(splines):
     sets = range(which.max() + 1)
     if len(sets) == 1:
         return [replace(splines, knots=np.concatenate(rows))]
+    if len(sets) * splines.coef.size > MAX_NUMBERS:
+        raise FileError(
+            f"a layer has {len(sets)} sets of knots for one input, and a term for each would be too large; give the edges "
+            "from an input the same knots"
+        )
     mask = np.ones((Q, P)) if splines.mask is None else splines.mask
     knots = (np.stack([own[min(n, len(own) - 1)] for own in rows]) for n in sets)
     return [replace(splines, knots=t, mask=mask * (which == n)) for n, t in zip(sets, knots)]
@@ -237,13 +284,13 @@ def plain(model, library, report, biases=True):
     base = silu if silu in functions or not functions else functions[0]
     found = []
     for l, (own, layer) in enumerate(zip(layers, model.net.layers)):
-        found.append(_plain(own, base, l, library, report, biases))
+        found.append(_plain(own, base, l, library, model.theta.dtype, report, biases))
         if layer.normalise is not None:
             report.differs.append(f"layer {l}: {library} has no input map {describe(layer.normalise)}")
     return found, base
 
 
-def _plain(own, base, l, library, report, biases):
+def _plain(own, base, l, library, dtype, report, biases):
     (Q, P), bad = own.shape, report.differs.append
     if own.formulas:
         bad(f"layer {l}: {library} has no formulas on edges, this one has {len(own.formulas)}")
@@ -258,7 +305,9 @@ def _plain(own, base, l, library, report, biases):
     outer = affine["subnode_scale"], affine["node_scale"]
     weights = [folded(b.weight, b.mask, *outer) for b in own.bases if b.function is base]
     s = own.splines[0] if own.splines else Splines(BSpline.uniform(P, 5, 3).knots, 3, np.zeros((Q, P, 8)))
-    if (np.diff(s.knots) == 0).any() or s.degree == 0:
+    if (s.knots.astype(dtype) != s.knots).any():
+        report.changed.append(f"layer {l}: knots are rounded to {dtype}")
+    if (np.diff(s.knots.astype(dtype)) == 0).any() or s.degree == 0:
         bad(f"layer {l}: {library} gives NaN at repeated knots, and 0 at the right end for degree 0; use simple knots")
     coef, scale = (s.coef, s.scale) if s.scale is None else (s.coef, folded(s.scale, s.mask, *outer))
     coef = folded(coef, s.mask, *outer) if scale is None else coef

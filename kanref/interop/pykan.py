@@ -1,4 +1,4 @@
-"""pykan checkpoints: version 0.2 read and written, version 0.0 read, without torch, pykan or PyYAML.
+"""pykan checkpoints: of 0.1 and 0.2 read, of 0.2 written, state dicts of 0.0 read, without torch, pykan or PyYAML.
 
     model, report = read("model/0.1")             0.1_state and 0.1_config.yml, or one file with a state dict
     samples("model/0.1")                          the inputs in 0.1_cache_data, or None
@@ -26,15 +26,19 @@ from kanref.bases import BASE_FUNCTIONS, BSpline, MinMax, Pointwise
 from kanref.edges import Symbolic
 from kanref.functions import LIBRARY, Function
 from kanref.interop import torch_zip, yaml_subset
-from kanref.interop.parts import Base, Edges, Splines, edges, left_behind, widened
+from kanref.interop.parts import Base, Edges, Splines, assembled, edges, left_behind, widened
 from kanref.interop.report import Report
+from kanref.interop.staged import staged
+from kanref.interop.tensors import dtype_of, read_arrays
+from kanref.interop.torch_zip import regular
+from kanref.interop.yaml_subset import MAX_CHARACTERS
 from kanref.io import FileError, damage, write_atomically
 from kanref.model import Model
-from kanref.network import KAN, Layer, describe
+from kanref.network import Layer, describe
 from kanref.nodes import AFFINE
 
-MAX_CONFIG = 2**22
 FUNCTIONS = tuple(LIBRARY)[:29]  # the names that pykan 0.2.8 knows
+OLD_FUNCTIONS = (*FUNCTIONS, "sigmoid", "cosh")  # and those that only pykan 0.0 knows
 SETTINGS = {"grid_eps": 0.02, "grid_range": [-1, 1], "sp_trainable": True, "sb_trainable": True}  # of training in pykan
 SESSION = {"state_id": 0, "auto_save": False, "ckpt_path": "./model", "round": 0, "device": "cpu"}  # written as they are here
 MODULES = {"SiLU": "silu", "Identity": "identity", "Tanh": "tanh", "Sigmoid": "sigmoid"}  # torch.nn's names
@@ -55,7 +59,8 @@ COLUMNS = "kanref.columns"  # an entry that pykan ignores: the columns that were
 def read(path, config=None, columns=None, width=None, functions=None, strict=True):
     """The `Model` in a checkpoint, and a `Report`.
 
-    path: what KAN.saveckpt got, or one of its files, or a file with a state dict alone (also of pykan 0.0).
+    path: what KAN.saveckpt got, or one of its files, or a file with a state dict alone (also of pykan 0.0), in any format of
+    `tensors`.
     config: entries that replace those of the file, under pykan's names, as {"base_fun_name": "identity"}.
     columns: of the data that the inputs are, after prune_input; width: the number of columns of the data.
     functions: {name: Function or Pointwise} for functions of your own. strict: refuse what would be another function.
@@ -64,7 +69,7 @@ def read(path, config=None, columns=None, width=None, functions=None, strict=Tru
     for. Nothing in the files is executed.
     """
     state_path, config_path, _ = _files(path)
-    state = torch_zip.read_state(state_path)
+    state = read_arrays(state_path)
     found = ({} if config_path is None else _config(config_path)) | dict(config or {})
     report = Report("pykan to kanref")
     with damage(state_path if config_path is None else f"{state_path} with {config_path}"):
@@ -73,25 +78,26 @@ def read(path, config=None, columns=None, width=None, functions=None, strict=Tru
             raise FileError(f"{state_path} is no pykan checkpoint: it has no act_fun.0.coef")
         if old := "biases.0.weight" in state:
             state = _modern(state, depth)
-            report.kept.append("a state dict of pykan 0.0; locked edges are not stored there and are free now")
+            report.changed.append(
+                "pykan 0.0 does not store locks: each edge has its own row of the file. If some were locked to one another, copy "
+                "grid and coef of the first to the others before saving"
+            )
         base = _base(found, functions, old, report)
         trained = ("node_bias",) if old else AFFINE if found.get("affine_trainable") else ()
         arity = _arity(found, state, depth, report)
-        layers = [_edges(state, found, l, arity[l], base, trained, functions or {}, report) for l in range(depth)]
-        for name in state:
-            if not re.match(r"(act_fun|symbolic_fun)\.\d+\.|(sub)?node_(bias|scale)_\d+$", name):
-                report.dropped.append(f"{name}, which is no part of a KAN")
+        known = {name: LIBRARY[name] for name in (OLD_FUNCTIONS if old else FUNCTIONS)} | dict(functions or {})
+        wrong = "gives NaN" if old else "evaluates wrongly (its values there are too small)"
+        layers = [_edges(state, found, l, arity[l], base, trained, known, wrong, report) for l in range(depth)]
+        own = re.compile(r"(act_fun|symbolic_fun)\.\d+\.|(sub)?node_(bias|scale)_\d+$")
+        report.strangers([name for name in state if not own.match(name)])
         if session := [key for key, value in SESSION.items() if found.get(key, value) != value]:
             report.dropped.append(f"what concerns the session that wrote the file: {', '.join(session)}")
         if fixed := [name for name in ("sp_trainable", "sb_trainable") if found.get(name) is False]:
             report.changed.append(f"{' and '.join(fixed)} false in pykan: those scales are trained here like all others")
         layers, columns, width = _columns(layers, found, columns, width, report)
-        built, arrays = zip(*(own.layer() for own in layers))
-        net = KAN(built)
-        flat = {f"{l}.{name}": a for l, own in enumerate(arrays) for name, a in own.items()}
-        theta = net.join(flat).astype(state["act_fun.0.coef"].dtype if _is_single(state) else np.float64)
-        count = sum(len(own.formulas) for own in layers)
-        report.kept.insert(0, f"{list(net.widths)} with {net.size} parameters in {theta.dtype}, {count} formulas")
+        dtype = dtype_of(a for name, a in state.items() if name.endswith(".coef"))
+        net, theta = assembled([own.layer() for own in layers], dtype, report)
+        report.kept.append(f"{sum(len(own.formulas) for own in layers)} formulas on edges")
     settings = {key: found[key] for key in (*SETTINGS, "symbolic_enabled") if _simple(found.get(key))}
     model = Model(net, theta, extra={"pykan": settings}, width=width, columns=columns)
     return model, report.settled(strict)
@@ -101,7 +107,7 @@ def samples(path):
     """The inputs (N, n) that pykan kept of its last forward pass, or None."""
     state, _, cache = _files(path, missing=True)
     if cache is None:
-        if state is None and not os.path.isfile(path):
+        if state is None and not os.path.exists(path):
             raise FileNotFoundError(f"there is no pykan checkpoint {path}")
         return None
     found = torch_zip.read(cache)
@@ -123,17 +129,17 @@ def files(path):
 
 def _files(path, missing=False):
     """The same; None for those that are not there."""
-    state, config, cache = (name if os.path.isfile(name) else None for name in files(path))
+    state, config, cache = (name if os.path.exists(name) else None for name in files(path))
     if state is None and not missing:
-        if not os.path.isfile(path) or config is not None:
+        if not os.path.exists(path) or config is not None:
             raise FileNotFoundError(f"there is no pykan checkpoint {path}: neither {files(path)[0]} nor a file of that name")
         return path, None, None
     return state, config if state else None, cache
 
 
 def _config(path):
-    if os.path.getsize(path) > MAX_CONFIG:
-        raise FileError(f"{path} has more than {MAX_CONFIG} bytes; no configuration needs that")
+    if os.path.getsize(regular(path)) > MAX_CHARACTERS:
+        raise FileError(f"{path} has more than {MAX_CHARACTERS} bytes; no configuration needs that")
     try:
         with open(path, encoding="utf-8") as file:
             found = _plain(yaml_subset.parse(file.read()))
@@ -166,10 +172,6 @@ def _simple(value):
     return plain(value) or (isinstance(value, list) and all(map(plain, value)))
 
 
-def _is_single(state):
-    return all(state[name].dtype == np.float32 for name in state if name.endswith(".coef"))
-
-
 def _modern(state, depth):
     """A state dict of version 0.0 in the form of version 0.2, but with knots (P, Q, T) for every edge.
 
@@ -177,21 +179,21 @@ def _modern(state, depth):
     """
     found = {}
     for l in range(depth):
-        own = {name: state[f"act_fun.{l}.{name}"] for name in ("grid", "coef", "scale_base", "scale_sp", "mask")}
-        bias = state[f"biases.{l}.weight"].ravel()
-        Q = len(bias)
-        if own["coef"].ndim != 2 or Q == 0 or len(own["coef"]) % Q:
-            raise FileError(f"act_fun.{l}.coef has shape {own['coef'].shape}, which are not edges to {Q} nodes")
-        P, degree = len(own["coef"]) // Q, own["coef"].shape[1] - own["grid"].shape[1] + 1
+        axes = {"grid": 2, "coef": 2, "scale_base": 1, "scale_sp": 1, "mask": 1}
+        own = {name: _array(state, f"act_fun.{l}.{name}", n) for name, n in axes.items()}
+        bias = _array(state, f"biases.{l}.weight", 2).ravel()
+        Q, size = len(bias), len(own["coef"])
+        if size % Q or any(len(a) != size for a in own.values()):
+            raise FileError(f"act_fun.{l}.coef has {size} rows: not edges to {Q} nodes, or not as many as other arrays")
+        P, degree = size // Q, own["coef"].shape[1] - own["grid"].shape[1] + 1
         border.integer(degree, f"degree of layer {l}", 0, bases.MAX_DEGREE)
         for name, a in own.items():
             found[f"act_fun.{l}.{name}"] = a.reshape(Q, P, *a.shape[1:]).swapaxes(0, 1)
         found[f"act_fun.{l}.grid"] = extended(found[f"act_fun.{l}.grid"], degree)
         found[f"node_bias_{l}"], found[f"node_scale_{l}"] = bias, np.ones_like(bias)
         found[f"subnode_bias_{l}"], found[f"subnode_scale_{l}"] = np.zeros_like(bias), np.ones_like(bias)
-        for name in ("mask", "affine"):
-            found[f"symbolic_fun.{l}.{name}"] = state[f"symbolic_fun.{l}.{name}"]
-    return found
+    parts = re.compile(r"(act_fun|biases)\.\d+\.")
+    return found | {name: a for name, a in state.items() if not parts.match(name)}
 
 
 def extended(grid, degree):
@@ -229,34 +231,36 @@ def _arity(found, state, depth, report):
     if isinstance(given, list) and len(given) != depth + 1:
         raise FileError(f"mult_arity must be a number or {depth + 1} lists, but it is {given!r:.80}")
     width = found.get("width")
+    counts = [len(_array(state, "act_fun.0.coef", 3)), *(len(_array(state, f"node_bias_{l}", 1)) for l in range(depth))]
     if width is None:
-        width = [len(state["act_fun.0.coef"]), *(len(_array(state, f"node_bias_{l}", 1)) for l in range(depth))]
+        width = counts
         if any(len(_array(state, f"subnode_bias_{l}", 1)) != width[l + 1] for l in range(depth)):
             raise FileError('there are product nodes, but no configuration: give config={"width": ..., "mult_arity": ...}')
     if not isinstance(width, list) or len(width) != depth + 1:
         raise FileError(f"width must have {depth + 1} levels as the state dict does, but it is {width!r:.80}")
     for l, level in enumerate(width):
         pair = level if isinstance(level, list) else [level, 0]
-        if len(pair) != 2:
+        if len(pair) != 2 or any(type(n) is not int or n < 0 for n in pair):
             raise FileError(f"width[{l}] must be a number or [sums, products], but it is {level!r:.40}")
-        sums, products = (border.integer(n, f"width[{l}]", 0, 10**6) for n in pair)
+        if sum(pair) != counts[l]:
+            raise FileError(f"width[{l}] is {level}, but the state dict has {counts[l]} nodes there")
+        sums, products = pair
         own = given[l] if isinstance(given, list) else [given] * products
-        if len(own) != products:
+        if not isinstance(own, list) or len(own) != products or any(type(a) is not int for a in own):
             raise FileError(f"mult_arity[{l}] must be {products} numbers as width[{l}] says, but it is {own!r:.40}")
         levels.append((1,) * sums + tuple(border.integer(a, f"mult_arity[{l}]", 2, 100) for a in own))
-    if len(levels[0]) != len(state["act_fun.0.coef"]):
-        raise FileError(f"width[0] is {width[0]}, but act_fun.0.coef has shape {state['act_fun.0.coef'].shape}")
     return levels[1:]
 
 
-def _edges(state, found, l, arity, base, trained, functions, report):
-    """The `Edges` of layer l."""
+def _edges(state, found, l, arity, base, trained, functions, wrong, report):
+    """The `Edges` of layer l. functions: {name: Function}; wrong: what pykan does where knots are repeated."""
     take = lambda name, axes: _array(state, name, axes)
     coef = take(f"act_fun.{l}.coef", 3).swapaxes(0, 1)
-    (Q, P, K), knots = coef.shape, state[f"act_fun.{l}.grid"]
+    (Q, P, K), name = coef.shape, f"act_fun.{l}.grid"
+    knots = state[name] if name in state and state[name].ndim == 3 else take(name, 2)  # (P, Q, T) if they were pykan 0.0's
     degree = border.integer(knots.shape[-1] - K - 1, f"degree of layer {l} (knots less functions less 1)", 0, bases.MAX_DEGREE)
     if (knots[..., 1:] == knots[..., :-1]).any():
-        report.differs.append(f"layer {l}: repeated knots, which pykan evaluates wrongly (its values there are too small)")
+        report.differs.append(f"layer {l}: repeated knots, where pykan {wrong}; kanref computes the splines themselves")
     knots = knots if knots.ndim == 2 else knots.swapaxes(0, 1)
     edge = {name: take(f"act_fun.{l}.{name}", 2).T for name in ("mask", "scale_base", "scale_sp")}
     affine = {name: take(f"{name}_{l}", 1) for name in AFFINE}
@@ -296,7 +300,7 @@ def _formulas(on, rows, found, l, functions, report):
             name = names[q][p]
         except (TypeError, IndexError, KeyError):
             name = None
-        function = functions.get(name, LIBRARY.get(name) if name in FUNCTIONS else None) if isinstance(name, str) else None
+        function = functions.get(name) if isinstance(name, str) else None
         if not isinstance(function, Function):
             what = "is not named" if name is None else f"has the unknown function {name!r:.40}"
             report.differs.append(
@@ -323,7 +327,7 @@ def _columns(layers, found, columns, width, report):
             report.kept.append(f"columns {kept} of {P}; the others have no edges")
             return [_select(first, kept), *layers[1:]], tuple(kept), P
     if columns is None and isinstance(found.get("base_fun_name"), yaml_subset.Tagged):
-        report.changed.append("prune_input made this file, but pykan does not store which columns it kept: give columns")
+        report.changed.append("if prune_input made this file: pykan does not store which columns it kept; give columns")
     if columns is not None and width is None:
         width = max(columns, default=0) + 1
         report.changed.append(f"the data are taken to have {width} columns, up to the last one used: give width otherwise")
@@ -367,10 +371,11 @@ def write(model, path, samples=None, strict=True):
     report.settled(strict)
     if samples is not None:
         samples = border.points(samples, model.width, "samples").astype(theta.dtype, copy=False)
-    state_path, config_path, cache_path = files(path)
-    torch_zip.write(state_path, state)
-    torch_zip.write(cache_path, samples)
-    write_atomically(config_path, "".join(f"{key}: {_yaml(config[key])}\n" for key in sorted(config)).encode())
+    with staged(files(path)) as folder:
+        state_path, config_path, cache_path = files(os.path.join(folder, os.path.basename(path)))
+        torch_zip.write(state_path, state)
+        torch_zip.write(cache_path, samples)
+        write_atomically(config_path, "".join(f"{key}: {_yaml(config[key])}\n" for key in sorted(config)).encode())
     return report
 
 
@@ -424,8 +429,8 @@ def _checkpoint(layers, dtype, settings, report):
         if degree == 0:
             report.impossible.append(f"layer {l}: degree 0, for which pykan's constructor fails")
         edge, formulas = _numeric(own, l, base, degree, K, report), dict(own.formulas)
-        if (np.diff(edge["grid"]) == 0).any():
-            report.differs.append(f"layer {l}: repeated knots, which pykan evaluates wrongly; use simple knots")
+        if (np.diff(edge["grid"].astype(dtype)) == 0).any():
+            report.differs.append(f"layer {l}: repeated knots (in {dtype}), which pykan evaluates wrongly; use simple knots")
         if (edge["grid"].astype(dtype) != edge["grid"]).any():
             report.changed.append(f"layer {l}: knots are rounded to {dtype}")
         for b in own.bases:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-HEADS = {name: name for name in ("impossible", "differs", "changed", "dropped", "kept")} | {"differs": "the function differs"}
+HEADS = {name: name for name in ("impossible", "differs", "changed", "dropped", "kept", "checked")}
+HEADS["differs"] = "the function differs"
 
 
 class Unrepresentable(ValueError):
@@ -24,7 +25,8 @@ class Report:
 
     route: "pykan to kanref"; kept: what has its place on the other side; changed: what is written in another form, with the
     same function; dropped: what the function does not need; differs: what makes it another function, nothing if strict;
-    impossible: what the other side cannot even load, always nothing.
+    impossible: what the other side cannot even load, always nothing; checked: what `convert` found when it read the file again.
+    reading: arguments that the reader needs to find the same function again, as the file has no place for them.
     """
 
     route: str
@@ -33,6 +35,15 @@ class Report:
     dropped: list[str] = field(default_factory=list)
     differs: list[str] = field(default_factory=list)
     impossible: list[str] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
+    reading: dict = field(default_factory=dict)
+
+    def strangers(self, names):
+        """Remark on arrays that belong to no layer."""
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            verb = "is" if len(names) == 1 else "are"
+            self.dropped.append(f"{', '.join(names[:3])}{more}, which {verb} no part of a KAN")
 
     def settled(self, strict):
         """Itself; `Unrepresentable` if it is impossible, or if strict and the function differs."""

@@ -7,13 +7,15 @@ The file is a zip archive, uncompressed: `<name>/data.pkl`, a pickle in which ev
 offset, size and strides; `<name>/data/<key>`, the storages' bytes. A pickle is a program, so the interpreter here knows only
 the 31 opcodes that torch.save writes for state dicts, and of the names in them only those of `_GLOBALS`. Names become
 inert constants: no module is imported, no object is called. Memory is bounded by the size of the file: the archive must not
-be compressed, records must not overlap, and a tensor must not be larger than its storage.
+be compressed, records must not overlap, a tensor must not be larger than its storage, and what a value says of itself in an
+error is cut short before it is put together, as a tuple may hold one tuple twice, and this one another twice, and so on.
 """
 
 import io
 import math
 import os
 import re
+import reprlib
 import struct
 import zipfile
 import zlib
@@ -23,8 +25,8 @@ import numpy as np
 
 from kanref.io import FileError, write_atomically
 
-MAX_PICKLE = 2**22  # bytes of data.pkl; a tensor takes about 150
-MAX_RECORDS = 10**5
+MAX_PICKLE = 2**20  # bytes of data.pkl; a tensor takes about 150
+MAX_RECORDS = 10**4
 MAX_AXES = 8
 DTYPES = {
     "DoubleStorage": "f8",
@@ -39,6 +41,9 @@ DTYPES = {
     "BoolStorage": "?",
 }
 WRITTEN = {np.dtype(np.float64): "DoubleStorage", np.dtype(np.float32): "FloatStorage", np.dtype(np.int64): "LongStorage"}
+
+
+DAMAGES = ValueError, OSError, EOFError, RuntimeError, OverflowError, MemoryError, struct.error, zlib.error, zipfile.BadZipFile
 
 
 class _Name(str):
@@ -60,13 +65,30 @@ class _Storage:
     count: int
 
 
-def is_torch_zip(path):
-    """Whether a file is an archive with a record <name>/data.pkl."""
+def regular(path):
+    """The path of a file that can be read: FileNotFoundError if there is none, FileError for folders, pipes, devices and files
+    without a byte."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"there is no file {path}")
+    if not os.path.isfile(path):
+        raise FileError(f"{path} is {'a folder' if os.path.isdir(path) else 'no regular file'}; name a file")
+    if not os.path.getsize(path):
+        raise FileError(f"{path} is empty; save or copy it again")
+    return path
+
+
+def records(path):
+    """The names of an archive's records; None if the file is none, or damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/data.pkl") for name in archive.namelist())
-    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile):
-        return False
+            return archive.namelist()
+    except DAMAGES:
+        return None
+
+
+def is_torch_zip(path):
+    """Whether a file is an archive with a record <name>/data.pkl."""
+    return any(name.endswith("/data.pkl") for name in records(path) or ())
 
 
 def read(path):
@@ -75,10 +97,8 @@ def read(path):
     float16 and bfloat16 become float32, without loss. Raises FileNotFoundError, or FileError for everything that is damaged,
     hostile, or holds objects that are no tensors.
     """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"there is no file {path}")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(regular(path)) as archive:
             top = _checked(archive, path)
             order = archive.read(f"{top}/byteorder") if f"{top}/byteorder" in archive.NameToInfo else b"little"
             if order not in (b"little", b"big"):
@@ -93,7 +113,9 @@ def read(path):
         raise FileError(str(error) if str(path) in str(error) else f"{path} cannot be read: {error}") from None
     except zipfile.BadZipFile as error:
         raise FileError(f"{path} is {_what_else(path)} ({error})") from None
-    except (ValueError, OSError, EOFError, RuntimeError, OverflowError, struct.error, zlib.error, MemoryError) as error:
+    except FileNotFoundError:
+        raise
+    except DAMAGES as error:
         raise FileError(f"{path} is damaged ({type(error).__name__}: {error})") from None
 
 
@@ -108,6 +130,11 @@ def read_state(path):
     if odd := [name for name, a in state.items() if not isinstance(name, str) or not isinstance(a, np.ndarray)]:
         raise FileError(f"{path} is no state dict: {odd[0]!r:.60} is no tensor; save model.state_dict()")
     return state
+
+
+def shown(value):
+    """repr(value) in at most 60 characters, however many values it holds."""
+    return reprlib.repr(value)[:60]
 
 
 def _what_else(path):
@@ -153,7 +180,7 @@ def _tensor(archive, top, order, storages, storage, offset, size, stride):
     whole = lambda a: isinstance(a, int) and not isinstance(a, bool) and a >= 0
     axes = isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= MAX_AXES
     if not (whole(offset) and axes and all(map(whole, size + stride))):
-        raise FileError(f"a tensor of size {size!r:.60}, stride {stride!r:.60} and offset {offset!r:.30}")
+        raise FileError(f"a tensor of size {shown(size)}, stride {shown(stride)} and offset {shown(offset)}")
     count = math.prod(size)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride)) if count else offset - 1
     if count > storage.count or last >= storage.count:
@@ -266,9 +293,9 @@ class _Machine:
         _, name, key, _, count = parts
         kind = name.removeprefix("torch ")
         if kind not in DTYPES or not isinstance(key, str) or not re.fullmatch(r"[0-9A-Za-z_]{1,40}", key):
-            raise FileError(f"a storage of type {kind!r:.40} with the key {key!r:.40}")
+            raise FileError(f"a storage of type {kind!r:.40} with the key {shown(key)}")
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise FileError(f"a storage of {count!r:.40} numbers")
+            raise FileError(f"a storage of {shown(count)} numbers")
         self.push(_Storage(kind, key, count))
 
     def reduce(self):

@@ -4,8 +4,9 @@
 
 What PyYAML's dump writes, and what people add by hand: block and flow collections, plain, quoted and block scalars, anchors,
 aliases and tags. A tag that is not YAML's own makes a `Tagged`, inert: "!!python/object/apply:os.system" is a name and a
-list. Aliases share what they refer to, so that nothing grows beyond the text. Not read: complex keys ("? "), merge keys,
-several documents; these, and whatever else is not understood, raise ValueError with the number of the line.
+list. Aliases share what they refer to, and a document that would be longer than MAX_CHARACTERS values without them is
+refused, as whoever goes through it meets them all. Not read: complex keys ("? "), merge keys, several documents; these, and
+whatever else is not understood, raise ValueError with the number of the line.
 """
 
 import base64
@@ -13,7 +14,7 @@ import binascii
 import re
 from dataclasses import dataclass
 
-MAX_CHARACTERS = 2**22
+MAX_CHARACTERS = 2**21
 MAX_DEPTH = 40
 WORDS = {"null": None, "~": None, "": None, "true": True, "false": False, "yes": True, "no": False, "on": True, "off": False}
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
@@ -37,7 +38,21 @@ def parse(text):
     """The value of a document: dictionaries with texts as keys, lists, texts, bytes, numbers, booleans, None, `Tagged`."""
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"the text has more than {MAX_CHARACTERS} characters")
-    return _Reader(text).document()
+    value = _Reader(text).document()
+    if _count(value, {}) > MAX_CHARACTERS:
+        raise ValueError(f"its aliases stand for more than {MAX_CHARACTERS} values")
+    return value
+
+
+def _count(value, known):
+    """How many values a value has in it, those behind aliases each time; known: of collections that have been counted."""
+    if isinstance(value, Tagged):
+        return 1 + _count(value.value, known)
+    if not isinstance(value, list | dict):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = 1 + sum(_count(own, known) for own in (value.values() if isinstance(value, dict) else value))
+    return known[id(value)]
 
 
 def scalar(text):
@@ -140,6 +155,8 @@ class _Reader:
         while text[:1] in ("!", "&"):
             part, _, text = text.partition(" ")
             text = text.lstrip(" ")
+            if (tag if part[0] == "!" else anchor) is not None:
+                self.fail(f"{part!r:.60} is the second of its kind before one value")
             tag, anchor = (part, anchor) if part[0] == "!" else (tag, part[1:])
         if text.startswith("*"):
             return self.alias(text[1:].split(" ")[0])

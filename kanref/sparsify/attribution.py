@@ -3,7 +3,7 @@
 "paper" (Liu et al., eq. 2.21): an edge's score is its magnitude |phi|_1 = mean |phi|; a node has an incoming score, the
     largest of the edges that enter it, and an outgoing one, the largest of those that leave it, and matters if both do: its
     score is the smaller. Inputs have only the latter, outputs only the former. A product node is entered by the edges of
-    all its factors.
+    all its factors. "pykan-0.0" is the same with magnitudes divided by the range of the knots, its metric.
 
 "backward" (KAN 2.0; pykan 0.2.8): scores start as 1 at each output in turn, go unchanged from a product node to each of
     its factors, and from a sum to its edges in proportion to their standard deviations,
@@ -21,9 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from kanref import arrays as border
-from kanref.sparsify.metrics import METRICS, SMALL, deviation
+from kanref.sparsify.metrics import METRICS, SMALL, coefficients, deviation
 
-METHODS = ("backward", "paper")
+METHODS = ("backward", "paper", "pykan-0.0")
 SCORES = ("edge_backward", "node_backward")
 
 
@@ -48,12 +48,12 @@ def attribute(net, theta, x, method="backward"):
     if method == "backward":
         nodes, edges = _backward(*_deviations(net, theta, x))
     else:
-        edges = magnitudes(net, theta, x, "paper")
+        edges = magnitudes(net, theta, x, method)
     entered = [np.maximum.reduceat(E.max(1), _starts(layer)) for E, layer in zip(edges, net.layers)]
     left, none = [E.max(0) for E in edges], np.full(1, np.inf)
     incoming = (np.repeat(none, net.inputs), *entered)
     outgoing = (*left, np.repeat(none, net.outputs))
-    if method == "paper":
+    if method != "backward":
         nodes = [np.minimum(i, o) for i, o in zip(incoming, outgoing)]
     return Scores(method, tuple(nodes), tuple(edges), incoming, outgoing)
 
@@ -73,6 +73,7 @@ def magnitudes(net, theta, x, metric="paper"):
     tape, V = _tape(net, theta, x, kind.deviates, f"metric {metric!r}"), []
     for l, (layer, (arrays, z, seen, _)) in enumerate(zip(net.layers, tape)):
         phi = kind.part(layer).edges(arrays, z[0]) if kind.part(layer) else np.zeros((len(x), layer.sums, layer.inputs))
+        phi = coefficients(layer, arrays) if kind.stored else phi
         V.append(kind.magnitude(phi, seen[0], kind.span(layer, l))[0])
     return V
 

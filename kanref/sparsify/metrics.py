@@ -10,10 +10,14 @@ V (S, P), and a layer's V into an entropy:
     "pykan-0.2.8"             the same: its default
     "edge_forward_sum"        std phi / (std x + 0.1)               pykan's                                     yes
     "edge_forward_spline_u"   std phi                               pykan's                                     yes
+    "efficient-kan"           mean |c| over functions               the paper's                                 no
 
 The first is eq. 2.17-2.19 of Liu et al. (arXiv 2404.19756). pykan 0.2.8 takes the mean over rows and over columns of
 -sum p log2(p + 1e-4) with p = V / (1 + sum V) along the row or column, which is neither scale-invariant nor zero for a layer
 of one edge; the paper's is both. Standard deviations divide by N - 1. 0 log 0 = 0; a layer of zeros has entropy 0.
+
+efficient-kan measures no values but c (S, P, K), the B-spline coefficients as they are stored, without the scales w_s that
+multiply them: its penalty sees neither samples nor scales. (Its entropy is NaN if an edge is zero; here 0 log 0 = 0.)
 
 pykan's two other metrics, "edge_backward" and "node_backward", are scores rather than measurements of single edges: see
 `kanref.sparsify.attribution`.
@@ -28,6 +32,7 @@ import numpy as np
 
 from kanref.bases import BSpline
 from kanref.terms import Linear
+from kanref.weights import Masked, Scaled
 
 SMALL = 1e-4  # pykan's number in logarithms and denominators
 SPREAD = 0.1  # pykan's number beside the deviation of the inputs
@@ -137,7 +142,8 @@ class Metric:
     """One row of the table above.
 
     formulas: whether terms of formulas count; over: the axis of coefficients (out, in, basis) that its coefficient
-    penalty takes the mean along, the others being summed: pykan 0.0's functions, pykan 0.2.8's outputs.
+    penalty takes the mean along, the others being summed: pykan 0.0's functions, pykan 0.2.8's outputs. stored: whether
+    stored coefficients are measured instead of values; what is said of samples then holds for functions.
     """
 
     magnitude: Callable
@@ -145,9 +151,12 @@ class Metric:
     entropy: Callable
     formulas: bool = True
     over: int = 2
+    stored: bool = False
 
     def part(self, layer):
         """The part of the layer whose edges are measured: itself, or its numeric terms; None if there are none."""
+        if self.stored:
+            return None
         numeric = {name: term for name, term in layer.terms.items() if isinstance(term, Linear)}
         if self.formulas or len(numeric) == len(layer.terms):
             return layer
@@ -170,6 +179,39 @@ class Metric:
         return self.magnitude in (deviations, deviation_ratio)
 
 
+def coefficients(layer, arrays):
+    """The stored coefficients of all B-splines of a layer, functions first: (K, S, P); masks count, scales do not."""
+    found = [np.zeros((1, layer.sums, layer.inputs))]
+    for name, weights in _stored(layer).items():
+        own = {key: arrays[f"{name}.{key}"] for key in weights.arrays}
+        found.append(np.moveaxis(weights.tensor(own), 2, 0))
+    return np.concatenate(found[1:] or found)
+
+
+def coefficients_pullback(layer, arrays, c_bar):
+    """{name: adjoint} of the layer's arrays."""
+    found, start = {}, 0
+    for name, weights in _stored(layer).items():
+        own = {key: arrays[f"{name}.{key}"] for key in weights.arrays}
+        W_bar = np.moveaxis(c_bar[start : start + weights.shape[2]], 0, 2)
+        found |= {f"{name}.{key}": adjoint for key, adjoint in weights.pullback(own, W_bar).items()}
+        start += weights.shape[2]
+    return found
+
+
+def _stored(layer):
+    """{name: weights} of the terms of B-splines, without trained scales."""
+    terms = {name: term for name, term in layer.terms.items() if isinstance(getattr(term, "basis", None), BSpline)}
+    return {name: unscaled(term.weights) for name, term in terms.items()}
+
+
+def unscaled(weights):
+    """Weights without trained scales."""
+    if isinstance(weights, Scaled):
+        return unscaled(weights.inner)
+    return replace(weights, inner=unscaled(weights.inner)) if isinstance(weights, Masked) else weights
+
+
 _spline_n = Metric(deviation_ratio, deviation_ratio_pullback, row_and_column_entropy, formulas=False, over=0)
 METRICS = {
     "paper": Metric(mean_absolute, mean_absolute_pullback, natural_entropy),
@@ -178,4 +220,5 @@ METRICS = {
     "edge_forward_spline_n": _spline_n,
     "edge_forward_sum": Metric(deviation_ratio, deviation_ratio_pullback, row_and_column_entropy, over=0),
     "edge_forward_spline_u": Metric(deviations, deviations_pullback, row_and_column_entropy, over=0),
+    "efficient-kan": Metric(mean_absolute, mean_absolute_pullback, natural_entropy, formulas=False, stored=True),
 }

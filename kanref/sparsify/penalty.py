@@ -20,7 +20,7 @@ from kanref import arrays as border
 from kanref.bases import BSpline
 from kanref.network import KAN
 from kanref.sparsify.attribution import SCORES, samples
-from kanref.sparsify.metrics import METRICS, Metric
+from kanref.sparsify.metrics import METRICS, Metric, coefficients, coefficients_pullback
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,9 @@ class Penalty:
         for layer, arrays, (part, span) in zip(self.net.layers, self.net.of_layers(theta), self._parts):
             phi = layer.edges(arrays, z)
             u = np.ascontiguousarray(phi.sum(2))[None]
-            if part is not layer:
+            if self.metric.stored:
+                phi = coefficients(layer, arrays)
+            elif part is not layer:
                 phi = part.edges(arrays, z) if part else np.zeros_like(phi)
             V, memory = self.metric.magnitude(phi, layer.mapped(z), span)
             S, S_bar = self.metric.entropy(V)
@@ -73,6 +75,8 @@ class Penalty:
             layer, (part, _), (arrays, z, u, V_bar, memory, arrays_bar) = self.net.layers[l], self._parts[l], tape[l]
             phi_bar, seen_bar = self.metric.pullback(memory, V_bar)
             found, z_bars = [arrays_bar], [] if seen_bar is None else [layer.mapped_pullback(z, seen_bar)]
+            if self.metric.stored:
+                found.append(coefficients_pullback(layer, arrays, phi_bar))
             entering = [(part, phi_bar)] if part else []  # adjoints of edges
             if y_bar is not None:
                 own, u_bar = layer.finish_pullback(arrays, u, y_bar[None])
@@ -80,7 +84,7 @@ class Penalty:
                 if part is layer:
                     phi_bar += u_bar[0][:, :, None]  # u is the sum of the edges
                 else:
-                    entering.append((layer, np.broadcast_to(u_bar[0][:, :, None], phi_bar.shape)))
+                    entering.append((layer, np.broadcast_to(u_bar[0][:, :, None], (*u.shape[1:], layer.inputs))))
             for measured, adjoint in entering:
                 own, z_bar = measured.edges_pullback(arrays, z, adjoint)
                 found.append(own)

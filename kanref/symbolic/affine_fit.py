@@ -1,6 +1,6 @@
 """The best  c f(a x + b) + d  for samples (x, y): which of many functions an edge is, and with what numbers.
 
-pykan scans a and b over [-10, 10]^2 and zooms in three times. Here the search follows the function and the data:
+pykan scans a and b over [-10, 10]^2 and zooms in three times (`scan`). Here the search follows the function and the data:
 
 1. Samples are mapped to t in [-1, 1] and v of mean zero, so that units of x and y do not matter.
 2. f is asked for its symmetries (`symmetries`): if f(u + s), f(s u) or f(-u) is an affine map of f(u), as for exp, x^2
@@ -32,6 +32,7 @@ NEAR = 4.0  # every start sees some of [-NEAR, NEAR]
 FLAT = 1e-7  # a curve whose spread is below this part of its size is of no use: c f would cancel against d
 SAME = 1e-9  # relative error up to which two curves are affine maps of each other
 LARGE = 600.0  # |a x| up to which e^(a x) needs no shift
+ABSOLUTE = 1e-4  # pykan's number beside the product of two sums of squares
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,54 @@ class Fit:
     def affine(self):
         """(a, b, c, d), a row of `Symbolic`'s array."""
         return np.array([self.a, self.b, self.c, self.d])
+
+
+def r_squared(f, y, absolute=0.0):
+    """R^2 of the best c f + d for samples y, from the values f, both (N,):
+
+        (sum (f - mean f) (y - mean y))^2 / (sum (f - mean f)^2 sum (y - mean y)^2 + absolute)
+
+    pykan's absolute is 1e-4, which makes it depend on units and the number of samples: for a perfect fit it is
+    v / (v + 1e-4), v the product of the two sums. Without it the value is never above 1 and has no scale. 0 for constants.
+    """
+    f, y = f - f.mean(), y - y.mean()
+    size = (f @ f) * (y @ y) + absolute
+    return min(1.0, float((f @ y) ** 2 / size)) if size > 0 else 0.0
+
+
+def scan(function, x, y, *, reach=10.0, count=101, rounds=3, absolute=ABSOLUTE, stays=False):
+    """What pykan finds in place of `fit_affine`: a `Fit` whose r2 is `r_squared(f, y, absolute)`, the largest on a grid.
+
+    a and b run over count x count numbers in [-reach, reach]^2, then, `rounds` times in all, between the neighbours of the
+    best; where that lies at an end of a's or b's range, over the two last numbers of it, and the other range stays, as in pykan
+    0.2.8, or both stay as they are (stays=True, pykan 0.0). c and d by least squares. A pair (a, b) for which f is not finite
+    at some sample counts as R^2 = 0. Of equal values rounding chooses, as for sin between (a, b) and (-a, -b): the curve is the
+    same. This is slow, and `reach` and `absolute` have the units of x and y.
+    """
+    ends, v = [(-reach, reach), (-reach, reach)], y - y.mean()
+    for _ in range(rounds):
+        rows = [np.linspace(low, high, count) for low, high in ends]
+        r2 = np.stack([_scores(function(a * x[:, None] + rows[1]), v, absolute) for a in rows[0]])
+        best = np.unravel_index(np.argmax(r2), r2.shape)
+        edge = [i in (0, count - 1) for i in best]
+        near = [row[[max(i - 1, 0), min(i + 1, count - 1)]] for row, i in zip(rows, best)]
+        if not any(edge):
+            ends = near
+        elif not stays:
+            ends = [new if at else old for new, old, at in zip(near, ends, edge)]
+    a, b = (float(row[i]) for row, i in zip(rows, best))
+    f = np.nan_to_num(function(a * x + b))
+    g = f - f.mean()
+    c = float(g @ v / (g @ g)) if g.any() else 0.0
+    return Fit(function, a, b, c, float(y.mean() - c * f.mean()), float(r2[best]))
+
+
+def _scores(f, v, absolute):
+    """R^2 of every column of f (N, B), for v of mean zero."""
+    with np.errstate(all="ignore"):
+        f = f - f.mean(0)
+        r2 = (v @ f) ** 2 / ((f**2).sum(0) * (v @ v) + absolute)
+    return np.where(np.isfinite(r2), r2, 0.0)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ rule="pykan-0.2.8" is  simplicity complexity + (1 - simplicity) log2(1 - R^2 + 1
 must divide the variance by 16, and the logarithm has room for 16.6 bits, so that no function of complexity 5 can win
 against "0", nor a sine with R^2 = 0.99. Here "0" is for constant edges only: whether an edge is there at all is a question
 for pruning.
+
+search="pykan-0.2.8" or "pykan-0.0" fits as those do, by `affine_fit.scan`, on all samples and slowly. Their R^2 has an absolute
+number in its denominator, so that it tells small edges from large ones, and the fits of one function apart.
 """
 
 from dataclasses import dataclass, replace
@@ -32,7 +35,7 @@ from kanref.bases import BSpline
 from kanref.edges import Symbolic
 from kanref.functions import LIBRARY, Function
 from kanref.grids.rebase import join_layers, split_layers
-from kanref.symbolic.affine_fit import Fit, fit_affine, symmetries
+from kanref.symbolic.affine_fit import Fit, fit_affine, scan, symmetries
 from kanref.terms import Linear
 from kanref.weights import Full, Masked, Scaled
 from kanref.words import aligned
@@ -41,6 +44,8 @@ GOOD = 0.99  # R^2 from which on `auto` believes in a formula
 SAMPLES = 1000  # that functions are compared on
 DIFFERENT = 1e-6  # part of the spread from which on two curves are two
 PRIOR = 0.01  # weight of the domain beside the samples when a formula becomes a spline
+
+SEARCHES = "kanref", "pykan-0.2.8", "pykan-0.0"
 
 # name: default simplicity, price of a function, floor
 RULES = {
@@ -76,19 +81,19 @@ class Suggestions:
         return aligned(rows)
 
 
-def suggest(net, theta, x, l, q, p, *, library=None, simplicity=None, rule="kanref"):
+def suggest(net, theta, x, l, q, p, *, library=None, simplicity=None, rule="kanref", search="kanref"):
     """Functions that the edge from input p to sum q of layer l may be, ranked: `Suggestions`.
 
     Every function is fitted to what the whole edge, all its terms, makes of what arrives there for samples x (N, n), on
     1000 of them at most. library: names or `Function`s, by default `functions.LIBRARY` without "0"; a formula that has
-    two names counts once. simplicity in [0, 1], None for the rule's own, rule: see the module's text. A constant edge has
-    one suggestion, "0".
+    two names counts once. simplicity in [0, 1], None for the rule's own, rule and search: see the module's text. A constant
+    edge has one suggestion, "0".
 
     Raises ValueError for an edge that is not there, an unknown name or rule.
     """
     _edge(net, l, q, p)
     u, phi = _arrivals(net, theta, x, l)
-    return _ranked(_fits(_library(library), u[:, p], phi[:, q, p]), *_criterion(simplicity, rule))
+    return _ranked(_fits(_library(library), u[:, p], phi[:, q, p], search), *_criterion(simplicity, rule))
 
 
 def _edge(net, l, q, p):
@@ -137,13 +142,23 @@ def _criterion(simplicity, rule):
     return simplicity, price, floor
 
 
-def _fits(library, x, y):
+def _fits(library, x, y, search="kanref"):
     """All functions fitted to samples of an edge; "0" alone if it is constant."""
     some = np.argsort(x, kind="stable")
     if len(x) > SAMPLES:
         some = some[np.linspace(0, len(x) - 1, SAMPLES).round().astype(int)]
     zero = fit_affine(LIBRARY["0"], x[some], y[some])
-    return [zero] if zero.r2 == 1 else [fit_affine(f, x[some], y[some]) for f in library]
+    if zero.r2 == 1:
+        return [zero]
+    x, y = (x[some], y[some]) if search == "kanref" else (x, y)
+    return [_fitted(f, x, y, search) for f in library]
+
+
+def _fitted(function, x, y, search):
+    """c f(a x + b) + d by one of the searches."""
+    if border.choice(search, "search", SEARCHES) == "kanref":
+        return fit_affine(function, x, y)
+    return scan(function, x, y, stays=search == "pykan-0.0")
 
 
 def _ranked(fits, simplicity, price, floor):
@@ -157,12 +172,12 @@ def _ranked(fits, simplicity, price, floor):
 # ---------------------------------------------------------------------------------------------------- fix and unfix
 
 
-def fix(net, theta, l, q, p, function, x=None, affine=None):
+def fix(net, theta, l, q, p, function, x=None, affine=None, search="kanref"):
     """The edge from input p to sum q of layer l becomes c f(a u + b) + d, u what the terms see: net, theta.
 
     function: a `Function` or a name of the library. affine: (a, b, c, d); without it they are fitted to the edge as it
-    is, on what arrives for samples x (N, n). The layer gets a term "symbolic", if it has none; all other terms are masked
-    there, and keep their parameters. An edge that is a formula gets the new one.
+    is, on what arrives for samples x (N, n), by the search of the module's text. The layer gets a term "symbolic", if it
+    has none; all other terms are masked there, and keep their parameters. An edge that is a formula gets the new one.
     """
     _edge(net, l, q, p)
     function = _function(function)
@@ -170,7 +185,7 @@ def fix(net, theta, l, q, p, function, x=None, affine=None):
         if x is None:
             raise ValueError("x (samples to fit a, b, c, d to) or affine (a, b, c, d) must be given, but both are None")
         u, phi = _arrivals(net, theta, x, l)
-        affine = fit_affine(function, u[:, p], phi[:, q, p]).affine
+        affine = _fitted(function, u[:, p], phi[:, q, p], search).affine
     affine = border.real_array(affine, "affine", np.float64)
     if affine.shape != (4,):
         raise ValueError(f"affine must be four numbers (a, b, c, d), but it has shape {affine.shape}")
@@ -342,13 +357,14 @@ class Snapped:
         return self.report
 
 
-def auto(net, theta, x, *, library=None, simplicity=None, r2=GOOD, rule="kanref"):
+def auto(net, theta, x, *, library=None, simplicity=None, r2=GOOD, rule="kanref", search="kanref"):
     """Every edge that is no formula becomes the first of its suggestions with R^2 >= r2: `Snapped`.
 
-    library, simplicity, rule: as for `suggest`. Edges for which no suggestion is so good are left as they are, and
+    library, simplicity, rule, search: as for `suggest`. Edges for which no suggestion is so good are left as they are, and
     reported. Edges that are zero for all samples x (N, n) get no formula; they are masked. a, b, c, d are fitted layer by
     layer, to what arrives when the layers before are formulas already, so that every argument is inside its function's
-    domain for all samples. Nothing is trained: each edge is fitted by itself, so train a, b, c, d together afterwards.
+    domain for all samples; pykan's searches keep what they found on the network as it was. Nothing is trained: each edge
+    is fitted by itself, so train a, b, c, d together afterwards.
     """
     if not r2 <= 1:
         raise ValueError(f"r2 must be at most 1, which is a perfect fit, but it is {r2!r}")
@@ -360,7 +376,7 @@ def auto(net, theta, x, *, library=None, simplicity=None, r2=GOOD, rule="kanref"
         for q, p in np.ndindex(layer.sums, layer.inputs):
             if (q, p) not in there:
                 if phi[:, q, p].any():
-                    fits[l, q, p] = _fits(library, u[:, p], phi[:, q, p])
+                    fits[l, q, p] = _fits(library, u[:, p], phi[:, q, p], search)
                 else:
                     silent[l].append((q, p))
     rest = [1 - max(fit.r2 for fit in own) for own in fits.values()]
@@ -375,7 +391,7 @@ def auto(net, theta, x, *, library=None, simplicity=None, r2=GOOD, rule="kanref"
             ranked = _ranked(own, simplicity, price, floor)
             good = [fit for fit in ranked if fit.r2 >= r2]
             first = good[0] if good else max(ranked, key=lambda fit: fit.r2)
-            best = fit_affine(first.function, u[:, p], phi[:, q, p])
+            best = fit_affine(first.function, u[:, p], phi[:, q, p]) if search == "kanref" else first
             seen.append(Snap(l, q, p, best, _second(first, ranked, u[:, p]), bool(good)))
             if good:
                 new[q, p] = best.function, best.affine

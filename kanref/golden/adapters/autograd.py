@@ -32,6 +32,22 @@ def numpy(tensor):
     return tensor.detach().numpy(force=True)
 
 
+def slopes(value, leaves, keep=False):
+    """Derivatives of a value with respect to leaves {name: (leaf, axes)}, None where it does not depend on one."""
+    import torch
+
+    own = [leaf for leaf, _ in leaves.values()]
+    if not value.requires_grad:
+        return [None] * len(own)
+    return torch.autograd.grad(value, own, create_graph=keep, allow_unused=True)
+
+
+def arrays(leaves, found):
+    """{name: array} of the protocol from derivatives of leaves {name: (leaf, axes)}."""
+    pairs = zip(leaves.items(), found)
+    return {name: numpy(own * 0 if g is None else g).transpose(axes) for (name, (own, axes)), g in pairs}
+
+
 def operations(build, basis):
     """{name: function} of the protocol.
 
@@ -42,15 +58,6 @@ def operations(build, basis):
 
     def leaf(x):
         return torch.tensor(x, requires_grad=True)
-
-    def arrays(leaves, slopes):
-        found = {}
-        for (name, (own, axes)), gradient in zip(leaves.items(), slopes):
-            found[name] = numpy(torch.zeros_like(own) if gradient is None else gradient).transpose(axes)
-        return found
-
-    def gradients(value, leaves, keep=False):
-        return torch.autograd.grad(value, [own for own, _ in leaves.values()], create_graph=keep, allow_unused=True)
 
     def bspline(x, knots, degree, order, outside):
         if outside != "zero":
@@ -71,7 +78,7 @@ def operations(build, basis):
     def gradient(network, x, target, loss):
         f, leaves = build(network)
         value = losses(loss, f(torch.tensor(x)), target)
-        return {"value": numpy(value), **arrays(leaves, gradients(value, leaves))}
+        return {"value": numpy(value), **arrays(leaves, slopes(value, leaves))}
 
     def losses(name, f, target):
         functional, y = torch.nn.functional, torch.tensor(target)
@@ -105,11 +112,11 @@ def operations(build, basis):
     def hessian_vector(network, x, target, direction):
         f, leaves = build(network)
         value = losses("mse", f(torch.tensor(x)), target)
-        first, total = gradients(value, leaves, keep=True), 0
+        first, total = slopes(value, leaves, keep=True), 0
         for (name, (_, axes)), own in zip(leaves.items(), first):
             back = sorted(range(len(axes)), key=axes.__getitem__)
             total = total + (own * torch.tensor(direction[name].transpose(back).copy())).sum()
-        return arrays(leaves, gradients(total, leaves))
+        return arrays(leaves, slopes(total, leaves))
 
     def residual(network, x, equation, coefficient, forcing):
         f, leaves = build(network)
@@ -127,7 +134,7 @@ def operations(build, basis):
             "mixed": lambda: h[0][:, 1] + c * u * d[:, 1],
         }[equation]() - torch.tensor(forcing)
         value = (r**2).mean()
-        return {"residual": numpy(r), "value": numpy(value), **arrays(leaves, gradients(value, leaves))}
+        return {"residual": numpy(r), "value": numpy(value), **arrays(leaves, slopes(value, leaves))}
 
     offered = bspline, forward, gradient, input_gradient, input_hessian, jet, hessian_vector, residual
     return {function.__name__: function for function in offered}

@@ -1,6 +1,6 @@
 """efficient-kan 7b6ce1c behind the protocol: sums of splines and a base function, its grid update, its refits.
 
-Left out, as it has no such thing: masks, biases, nodes, formulas, policies outside the domain. Its penalty is of another kind.
+Left out, as it has no such thing: masks, biases, nodes, formulas, policies outside the domain, penalties but its own.
 """
 
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from efficient_kan import KANLinear
 
-from kanref.golden.adapters.autograd import numpy, operations, refuse, refuse_outside
+from kanref.golden.adapters.autograd import arrays, numpy, operations, refuse, refuse_outside, slopes
 from kanref.golden.protocol import AFFINE
 
 BASE = {
@@ -99,5 +99,13 @@ def update(network, samples, rule):
     return {"knots": numpy(made.grid), "weights": numpy(made.scaled_spline_weight)}
 
 
-_others = grid_update, refit, update
+def penalty(network, x, metric, l1, entropy, coefficients, differences):
+    if metric != "efficient-kan" or coefficients or differences:
+        raise NotImplementedError("it has a penalty of its own, without samples")
+    layers, leaves = build(network)
+    value = sum(layer.regularization_loss(l1, entropy) for layer in layers)
+    return {"value": numpy(value), **arrays(leaves, slopes(value, leaves))}
+
+
+_others = grid_update, refit, update, penalty
 adapter = SimpleNamespace(**operations(build, basis), **{own.__name__: own for own in _others})

@@ -20,7 +20,7 @@ def base_function(name, x, order):
 
 def forward(network, x):
     raise NotImplementedError(
-        f"{FastKANLayer.__name__} mixes Gaussians of normalised inputs, not B-splines of single ones"
+        f"{FastKANLayer.__name__} mixes Gaussians of normalised inputs, not B-splines of single ones (ledger B32)"
     )
 
 

@@ -4,7 +4,7 @@ Left out, as it has no such thing: masks, nodes, formulas, maps of inputs, polic
 for the questions in float64, and left as they were.
 """
 
-from functools import wraps
+from functools import cache, wraps
 from types import SimpleNamespace
 
 import jax
@@ -30,6 +30,17 @@ GIVEN = {"type": "custom", "c_basis": jnp.zeros(1), "c_res": jnp.zeros(1)}  # no
 NAMES = {"spline": "c_basis", "base": "c_res", "scale": "c_spl", "bias": "bias"}
 
 
+@cache
+def hasty():
+    """Options of XLA with which it compiles fast, as every question is asked once; none where they are not known."""
+    options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+    try:
+        jax.jit(lambda x: x + 1, compiler_options=options)(1.0)
+    except Exception:  # another release
+        return {}
+    return options
+
+
 def is_double(part):
     """Whether the first array among nested arguments is float64."""
     if isinstance(part, dict | list | tuple):
@@ -39,19 +50,24 @@ def is_double(part):
 
 
 def in_precision(operation):
-    """The operation in the precision of its arguments, compiled as one with its arrays traced, with a NumPy answer."""
+    """The operation in the precision of its arguments, compiled as one with its arrays traced, once for all arrays of a shape,
+    with a NumPy answer."""
+
+    @cache
+    def compiled(tree, fixed):
+        def run(arrays):
+            rest = iter(arrays)
+            return operation(**jax.tree.unflatten(tree, [next(rest) if leaf is None else leaf for leaf in fixed]))
+
+        return jax.jit(run, compiler_options=hasty())
 
     @wraps(operation)
     def asked(**arguments):
         leaves, tree = jax.tree.flatten(arguments)
         traced = [isinstance(leaf, np.ndarray) for leaf in leaves]
-
-        def run(arrays):
-            rest = iter(arrays)
-            return operation(**jax.tree.unflatten(tree, [next(rest) if t else leaf for t, leaf in zip(traced, leaves)]))
-
+        fixed = tuple(None if t else leaf for t, leaf in zip(traced, leaves))
         with jax.enable_x64(bool(is_double(arguments))):
-            answer = jax.jit(run)([leaf for t, leaf in zip(traced, leaves) if t])
+            answer = compiled(tree, fixed)([leaf for t, leaf in zip(traced, leaves) if t])
             return jax.tree.map(np.asarray, answer)
 
     return asked

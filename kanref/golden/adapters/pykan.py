@@ -13,7 +13,7 @@ from kan.KANLayer import KANLayer
 from kan.spline import B_batch, coef2curve, curve2coef
 from kan.utils import SYMBOLIC_LIB
 
-from kanref.golden.adapters.autograd import derivative, numpy, operations, refuse_outside
+from kanref.golden.adapters.autograd import arrays, derivative, numpy, operations, refuse_outside, slopes
 from kanref.golden.protocol import AFFINE
 
 BASE = {
@@ -25,7 +25,8 @@ BASE = {
     "sigmoid": torch.sigmoid,
 }
 METRICS = {"edge_forward_spline_n": "acts_scale_spline", "edge_forward_sum": "acts_scale"}
-METRICS["edge_forward_spline_u"] = "edge_actscale"
+METRICS |= {"edge_forward_spline_u": "edge_actscale", "edge_backward": "edge_scores", "node_backward": "node_attribute_scores"}
+SCORES = {"edge_backward": "attribute", "node_backward": "node_attribute"}
 
 
 def model_of(network):
@@ -163,25 +164,20 @@ def magnitudes(network, x, metric):
         raise NotImplementedError("a metric of another release")
     made = model_of(network)[0]
     made(torch.tensor(x))
+    if metric in SCORES:
+        getattr(made, SCORES[metric])()
     return {f"{l}": numpy(V) for l, V in enumerate(getattr(made, METRICS[metric]))}
 
 
 def penalty(network, x, metric, l1, entropy, coefficients, differences):
-    if metric not in METRICS:
-        raise NotImplementedError("a metric of another release")
+    if metric not in METRICS or metric in SCORES:
+        raise NotImplementedError("a metric of another release, or a score")
     if coefficients + differences > 0 and any("scale" in layer or "mask" in layer for layer in network):
         raise NotImplementedError("coefficients are taken without scales and masks")
     made, leaves = model_of(network)
     made(torch.tensor(x))
     value = made.reg(metric, l1, entropy, coefficients, differences)
-    if not value.requires_grad:
-        slopes = [torch.zeros_like(own) for own, _ in leaves.values()]
-    else:
-        slopes = torch.autograd.grad(value, [own for own, _ in leaves.values()], allow_unused=True)
-    found = {"value": numpy(value)}
-    for (name, (own, axes)), slope in zip(leaves.items(), slopes):
-        found[name] = numpy(torch.zeros_like(own) if slope is None else slope).transpose(axes)
-    return found
+    return {"value": numpy(value), **arrays(leaves, slopes(value, leaves))}
 
 
 def attribution(network, x, method):
