@@ -60,7 +60,7 @@ def b6():
 
 
 def b9():
-    samples = 2 * np.modf(1e4 * np.abs(np.sin(np.arange(1, 101))))[0] - 1
+    samples = np.random.default_rng(58).uniform(-1, 1, 100)
     coarse, fine, wave, x = linear(7), linear(50), np.sin(np.arange(10)), np.linspace(-1, 1, 2001)
     y = tensor(splines(coarse, samples) @ wave)[:, None, None]
     c = fine.curve2coeff(tensor(samples)[:, None], y)[0, 0].detach().numpy()

@@ -57,14 +57,10 @@ def b3():
 
 
 def b9():
-    samples = 2 * np.modf(1e4 * np.abs(np.sin(np.arange(1, 101))))[0] - 1
+    samples = np.random.default_rng(58).uniform(-1, 1, 100)
     with jax.enable_x64(True):
-        coarse, fine, wave, x = (
-            layer_on(uniform(7)),
-            layer_on(uniform(50)),
-            np.sin(np.arange(10)),
-            np.linspace(-1, 1, 2001),
-        )
+        coarse, fine = layer_on(uniform(7)), layer_on(uniform(50))
+        wave, x = np.sin(np.arange(10)), np.linspace(-1, 1, 2001)
         y = jnp.asarray(splines(coarse, samples) @ wave)[None, :, None]
         c = np.asarray(solve_full_lstsq(jnp.asarray(splines(fine, samples))[None], y)[0, :, 0])
         x = x[(samples.min() < x) & (x < samples.max())]

@@ -10,7 +10,7 @@ def b4():
         used = [torch.full((m,), n % 3, dtype=torch.int32) for m in (1, 2, 3, 4, 8, 2, 2, 2)]
         del used  # memory that somebody has written to
         answers.append(tuple(torch.linalg.lstsq(A, b).solution[:, 0].tolist()))
-    return {"answers": sorted(set(answers)), "of them right": answers.count((0.0, 1.0))}
+    return {"answers": sorted(set(answers)), "right of 20": answers.count((0.0, 1.0))}
 
 
 def b7():
