@@ -484,11 +484,13 @@ def _ledger(options):
     numbers = [number.upper() for number in options.numbers] or list(rows)
     if unknown := [number for number in numbers if number not in rows]:
         raise ValueError(f"there is no row {', '.join(unknown)}; the rows are {', '.join(rows)}")
+    if options.record:
+        record(options.record, {})  # what cannot be written is better said now than after minutes
     with _counter() as say:
         answers = ask(options.peers, numbers, say)
+    told = report([row for number, row in rows.items() if number in numbers], answers)
     if options.record:
         record(options.record, answers)
-    told = report([row for number, row in rows.items() if number in numbers], answers)
     print(told.json() if options.json else told.table(full=bool(options.numbers)))
     return 0 if told.passed else 1
 

@@ -104,7 +104,7 @@ class Foreign:
             try:
                 y = np.asarray(self.adapter.forward(network=deepcopy(network), x=x.copy()), float)
             except NotImplementedError:
-                y = np.asarray(self.adapter.forward(network=[folded(layer) for layer in network], x=x.copy()), float)
+                y = np.asarray(self.adapter.forward(network=deepcopy([folded(l) for l in network]), x=x.copy()), float)
         if y.shape != shape:
             raise Refused(f"gave shape {y.shape}, expected {shape}")
         return y

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from threading import Timer
+from threading import Event, Timer
 from typing import NamedTuple
 
 FOLDER = Path(__file__).parent
@@ -86,14 +86,14 @@ def _process(python, path, peer):
             raise _no_python(python, f"it cannot be started: {error}") from None
 
         def answer():
-            late = Timer(SECONDS, process.kill)
+            expired = Event()
+            late = Timer(SECONDS, lambda: (expired.set(), process.kill()))
             late.start()
             try:
                 line = process.stdout.readline()
-                expired = late.finished.is_set()
             finally:
                 late.cancel()
-            return json.loads(line) if line.startswith("{") else {"raised": _end(process, expired)}
+            return json.loads(line) if line.startswith("{") else {"raised": _end(process, expired.is_set())}
 
         def tell(name):
             with suppress(BrokenPipeError):

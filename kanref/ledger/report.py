@@ -183,8 +183,11 @@ def read(path=RECORD):
     """{(number, peer): {"version", "finding"} or {"version", "raised"}} as recorded; empty if there is no such file."""
     if not Path(path).exists():
         return {}
-    told = json.loads(Path(path).read_text("utf-8"))
-    return {(number, peer): _numbers(answer) for number, own in told.items() for peer, answer in own.items()}
+    try:
+        told = json.loads(Path(path).read_text("utf-8"))
+        return {(number, peer): _numbers(answer) for number, own in told.items() for peer, answer in own.items()}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path} holds something else than `kanref ledger --record` writes: {error}") from None
 
 
 def record(path, answers):

@@ -257,7 +257,8 @@ B27 = Row(
         "files written by a constructor": 0,
     },
     ours=side_effects,
-    derivation="""By definition of what is asked for. pykan's get_derivative calls the penalty without two of its
+    derivation="""A penalty that is trained by its gradient has one, a file of a model holds all that the model computes
+        with, and who builds a model has not asked for files. pykan's get_derivative calls the penalty without two of its
         arguments, for loss_mode "reg" and "all"; the affine parameters of a layer from expand_depth are in no state
         dict; the constructor writes a history and three files of a checkpoint to ./model, unless auto_save=False.""",
     reproduce="""A network [1, 1]: files in an empty working directory after it was built, derivatives with respect to
@@ -321,14 +322,14 @@ def golden_cases():
 
 
 def shadowed():
-    """Two tests of one name, one checks numbers, the later one a shape: a module keeps the later one only."""
-    answer = np.zeros((5, 8))
-    named = [("test_spline", lambda: answer.sum() == 5), ("test_spline", lambda: answer.shape == (5, 8))]
+    """Tests of one name for two layers, of which the first is wrong: a module keeps the later test only."""
+    spline, base = np.zeros((10, 4)), np.zeros((10, 5))
+    named = [("test_varied_configs", lambda y=y: y.shape == (10, 5)) for y in (spline, base)]
     return {"a wrong answer fails": not all(test() for test in dict(named).values())}
 
 
 def shape_only():
-    """A test that fills nothing in, and checks the shape of what comes out."""
+    """A test that fills nothing in, and looks at the shape of what comes out."""
     return {"a wrong answer fails": np.empty((5, 8)).shape != (5, 8)}
 
 
@@ -338,12 +339,14 @@ B33 = Row(
     peers=("pykan", "jaxkan", "kanlib"),
     right=lambda: {"a wrong answer fails": True},
     ours=golden_cases,
-    derivation="""A test says something only if a wrong implementation fails it. pykan has no tests; in jaxKAN a test of
-        the spline layer has the name of a later one in its file, which takes its place, and never runs; KANLib's tests
-        of coefficient transfer start from memory that nobody filled, and look at shapes.""",
-    reproduce="""kanref: B-splines a millionth too large are put to all golden cases of B-splines, which must all catch
-        them. pykan: functions in files named as tests in what is installed. jaxKAN, KANLib: an answer of zeros is put
-        to two tests of one name, and to a test of its shape.""",
+    derivation="""A test says something only if a wrong implementation fails it. pykan's repository has no tests, and what
+        is installed of it has none. In jaxKAN's tests/layers/test_spline_layer.py, test_spline_layer_varied_configs of
+        SplineLayer has the name of a later one of BaseLayer, which takes its place: it never runs. KANLib's tests of
+        coefficient transfer start from memory that nobody filled, and look at shapes.""",
+    reproduce="""kanref: B-splines a millionth too large are put to all golden cases of B-splines that are not 0, which
+        must all catch them. pykan: functions in files named as tests in what is installed. jaxKAN, KANLib, in small: a
+        first layer of the wrong shape is put to two tests of one name, and numbers that nobody computed to a test of
+        their shape.""",
     wrong={"jaxkan": shadowed, "kanlib": shape_only},
 )
 

@@ -55,10 +55,10 @@ B11 = Row(
     },
     ours=scales,
     derivation="""A scale multiplies. The entropy -sum p log p of three equal edges and one that is zero is log 3, since
-        p log p goes to 0 with p; the magnitude of a spline times 1e-3 is 1e-3 of its magnitude. efficient-kan gives its
-        scale to an initialisation that draws uniformly up to sqrt(6/((1 + 5 scale^2) inputs)), which falls as the scale
-        rises: 1.63, 0.53, 0.11 instead of 0.5, 2, 10. Its penalty takes the coefficients without the scaler that
-        multiplies them, and log 0 of an edge at zero.""",
+        p log p goes to 0 with p; the magnitude of a spline times 1e-3 is 1e-3 of its magnitude. efficient-kan, which by
+        default has a scaler for every edge, gives scale_spline to an initialisation of it that draws uniformly up to
+        sqrt(6/((1 + 5 scale^2) inputs)), which falls as the scale rises: 1.63, 0.53, 0.11 instead of 0.5, 2, 10. Its
+        penalty takes the coefficients without the scaler that multiplies them, and log 0 of an edge at zero.""",
     reproduce="""Mean size of a layer's starting splines at scales 1/2, 2, 10 (the spline's scale) over that at 1, all
         from one seed; the entropy of a layer [2, 2] whose splines are 1, one of them 0; with none of them 0, its L1
         after the scales were multiplied by 1e-3, over that before.""",

@@ -73,7 +73,8 @@ B2 = Row(
     ours=lambda: {"row sums": dense(tied_knots(), 3, AMONG).sum(1)},
     derivation="""Half of the samples are equal, so two knots of an adaptive grid are. That is a legal row: its
         functions are finite and sum to one between t_3 and t_8 (as in B1). A recursion without a guard gives NaN, which
-        a refit hands to LAPACK; efficient-kan's process may end there. torchkan guards one of two denominators.""",
+        a refit hands to LAPACK; efficient-kan's process may end there. torchkan, which has no grid update and meets
+        such knots only if they are given, guards one of two denominators.""",
     reproduce="""41 samples: -1, -0.9, ..., 1 and 20 more zeros. A new grid of 5 intervals, adaptive alone (mixing
         weight 0), degree 3; the functions at x = -0.5, -0.1, 0.1, 0.5.""",
     switch="kanref.conventions.half_open(x, knots, 3, tied=numpy.nan)",
@@ -103,8 +104,8 @@ B3 = Row(
     right=lambda: {"built": True, "sum at the end": 1},
     ours=degree_zero,
     derivation="""Spans are half open except the last one of positive width, which is closed: otherwise the functions,
-        which sum to one on [t_0, t_G], would not at t_G. Of degree 0 there are no knots outside the domain to hide
-        that.""",
+        which sum to one on [t_0, t_G], would not at t_G. For higher degrees the knots outside the domain hide that; for
+        degree 0 there are none.""",
     reproduce="""Degree 0 on the knots -1, -1/2, 0, 1/2, 1: build a layer of one input and one output; the functions at
         x = 1.""",
     switch="kanref.conventions.half_open(x, knots, 0)",
@@ -140,8 +141,8 @@ B31 = Row(
     derivation="""B_{i,d} = (x - t_i)/(t_{i+d} - t_i) B_{i,d-1} + (t_{i+d+1} - x)/(t_{i+d+1} - t_{i+1}) B_{i+1,d-1}.
         Each B_{j,d-1} is shared out to B_{j,d} and B_{j-1,d} with shares that sum to one, hence so do the functions. At
         an integer knot of integer knots they are 1/6, 4/6, 1/6. With t_{i+1} - t_i below the first term, which is right
-        for d = 1 only, they are too large; the thread (pg2455/KAN-Tutorial#4) concludes that B-splines need not sum to
-        one.""",
+        for d = 1 only, they are too large; to the question why they do not sum to one, the author's answer is that they
+        need not (pg2455/KAN-Tutorial#4).""",
     reproduce="Cubic B-splines on the knots -3, -2, ..., 7 at x = 0, 1/2, 5/4, 4.",
     wrong={"KAN-Tutorial": lambda: between(short_denominator(INSIDE, UNIFORM, 3))},
 )

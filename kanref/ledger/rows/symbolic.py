@@ -160,8 +160,8 @@ B19 = Row(
     derivation="""What is exported as sqrt(x) must be computed as sqrt(x). A guard of slope y_th = 10 below x = 1/y_th^2
         = 0.01 would be continuous there, 0.1 from both sides, and within the tolerance here. pykan's slope is 1/y_th^3
         = 0.001, so that its sqrt jumps from 0.00001 to 0.1; it is odd, though its formula has no real value at -1; exp
-        stops at y_th; tan, x^1.5 and functions of one's own take an element of the wrong tuple, or an argument too
-        many, and raise.""",
+        is cut off at y_th, on purpose, but the formula does not say so; of what their guards return, tan and x^1.5
+        take the wrong element, functions of one's own get an argument too many, and all of these raise.""",
     reproduce="""One edge f(x) in the mode that avoids singularities (y_th = 10), where there is one: sqrt at 0.01 -
         1e-9, 0.01 and -1, exp at 3, and tan, x^1.5 and 1/(1 + x^2) given as a function at 1/2 and 1/4.""",
     switch="kanref.conventions.guarded(name, y_th), a Function",
