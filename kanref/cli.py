@@ -5,9 +5,11 @@ ended by Ctrl-C, after the best so far was written if there was any. Results go 
 """
 
 import argparse
+import json
 import os
 import sys
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import kanref
@@ -62,7 +64,8 @@ examples:
   kanref conformance mylib.kanref_adapter --group bspline
 
 Your own adapter is a module in the current folder or installed, with a function for every operation that it offers;
-python -c "from kanref.golden import protocol; print(protocol.table())" lists them. The exit code is 0 if nothing failed.
+python -c "from kanref.golden import protocol; print(protocol.table())" lists them. A library that kanref ledger
+knows is also asked what no vector can express: files, seeds, formulas, training (not with --group). Exit code 0 if nothing failed.
 """
 
 LEDGER_EXAMPLES = """\
@@ -465,14 +468,33 @@ def _check(options):
 
 def _conformance(options):
     from kanref.golden import conformance
+    from kanref.ledger.peers import PEERS
 
     sys.path.insert(0, os.getcwd())  # adapters are looked for here, too, as `python -m` does
     dtypes = conformance.DTYPES if options.dtype is None else [options.dtype]
     adapter = conformance.load(options.adapter)
     with _counter() as say:
         report = conformance.run(adapter, options.group, dtypes, say)
-    print(report.json() if options.json else report.table())
-    return 0 if report.passed else 1
+        library = getattr(adapter, "library", None)
+        beyond = _of_the_ledger(library, say) if library in PEERS and not options.group else None
+    found, text = json.loads(report.json()), report.table()
+    if beyond is not None:
+        found["beyond"] = json.loads(beyond.json())["rows"]
+        text += f"\n\nbeyond the vectors, by `kanref ledger`:\n\n{beyond.table()}"
+    print(json.dumps(found, indent=1) if options.json else text)
+    sound = beyond is None or all(entry.verdict.startswith("right") for *_, told in beyond.rows for entry in told)
+    return 0 if report.passed and sound else 1
+
+
+def _of_the_ledger(library, say):
+    """The ledger's report on one library, as it is in this interpreter: its ways with files, seeds, formulas, training."""
+    from kanref import ledger
+    from kanref.ledger.peers import PEERS, ask
+    from kanref.ledger.report import report
+
+    answers = ask(sys.executable, None, say, {library: PEERS[library]})
+    rows = [replace(row, peers=(library,), wrong={}) for row in ledger.rows() if (row.number, library) in answers]
+    return report(rows, answers)
 
 
 def _ledger(options):

@@ -29,7 +29,8 @@ LEVELS = (
     "bases functions weights terms edges nodes narrow power_relu free_knots gaussians",
     "network mlp",
     "grids objectives sparsify symbolic lotra slim multilevel pde initialise data",
-    "model conventions plot sklearn interop golden ledger compare check papers cli io bench job discover solve adapt adapters bounds",
+    "model conventions plot sklearn interop golden ledger compare check papers cli io bench job discover solve adapt adapters"
+    " bounds",
 )
 FLOOR = {module: floor for floor, modules in enumerate(LEVELS) for module in modules.split()}
 BESIDE = {1, 2, 3, 4}  # floors whose modules may import each other

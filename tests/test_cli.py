@@ -642,3 +642,30 @@ def test_long_lists_are_cut_in_print_only(tmp_path):
     said = job.overview(prepared).splitlines()
     assert sum(line.startswith("note") for line in said) == 8
     assert said[-1].endswith(f"... and {len(prepared.data.report) - 7} more, in metrics.json")
+
+
+# ------------------------------------------------------------------------------------------------------- other libraries
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["table", "json"])
+@pytest.mark.parametrize(("finding", "code"), [((1, 1), 0), ((1, 0), 1)], ids=["sound", "defective"])
+def test_conformance_of_a_library_goes_on_to_the_ledger(form, finding, code, monkeypatch, capsys):
+    """What no vector can express: here B21, asked of a library whose vectors are kanref's own."""
+    from kanref import golden
+    from kanref.golden.adapters import kanref as own
+    from kanref.ledger import peers
+
+    adapter = SimpleNamespace(library="pykan", **{name: getattr(own, name) for name in ("tucker", "tucker_pullback")})
+    monkeypatch.setitem(sys.modules, "adapter_of_a_library", SimpleNamespace(adapter=adapter))
+    monkeypatch.setattr(golden, "groups", lambda: ("tucker",))
+    row = {"before": 0.5 * finding[0], "after": 0.5 * finding[1]}
+    monkeypatch.setattr(peers, "ask", lambda *_: {("B21", "pykan"): {"version": "9.9", "finding": row}})
+    assert cli.main(["conformance", "adapter_of_a_library", *form]) == code
+    printed = capsys.readouterr().out
+    verdict = "right" if code == 0 else "wrong, but otherwise"
+    if form:
+        (told,) = json.loads(printed)["beyond"]
+        assert told["number"] == "B21" and [e["verdict"].split(" (")[0] for e in told["found"]] == [verdict]
+    else:
+        line = next(line for line in printed.splitlines() if "pykan 9.9" in line)
+        assert verdict in line and "beyond the vectors" in printed and "B21" in printed

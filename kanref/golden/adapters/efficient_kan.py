@@ -108,4 +108,4 @@ def penalty(network, x, metric, l1, entropy, coefficients, differences):
 
 
 _others = grid_update, refit, update, penalty
-adapter = SimpleNamespace(**operations(build, basis), **{own.__name__: own for own in _others})
+adapter = SimpleNamespace(library="efficient_kan", **operations(build, basis), **{own.__name__: own for own in _others})

@@ -24,4 +24,4 @@ def forward(network, x):
     )
 
 
-adapter = SimpleNamespace(base_function=base_function, forward=forward)
+adapter = SimpleNamespace(library="fast_kan", base_function=base_function, forward=forward)

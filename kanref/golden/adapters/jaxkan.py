@@ -245,4 +245,4 @@ _offered = (
     refit,
     update,
 )
-adapter = SimpleNamespace(**{operation.__name__: operation for operation in _offered})
+adapter = SimpleNamespace(library="jaxkan", **{operation.__name__: operation for operation in _offered})

@@ -206,4 +206,4 @@ _made = operations(model_of, basis)
 for _name in ("gradient", "hessian_vector", "residual"):
     _made[_name] = formulas_apart(_made[_name])
 _others = base_function, function, grid_update, refit, update, magnitudes, attribution, adam
-adapter = SimpleNamespace(**_made, penalty=formulas_apart(penalty), **{own.__name__: own for own in _others})
+adapter = SimpleNamespace(library="pykan", **_made, penalty=formulas_apart(penalty), **{own.__name__: own for own in _others})

@@ -257,8 +257,8 @@ B27 = Row(
         "files written by a constructor": 0,
     },
     ours=side_effects,
-    derivation="""A penalty that is trained by its gradient has one, a file of a model holds all that the model computes
-        with, and who builds a model has not asked for files. pykan's get_derivative calls the penalty without two of its
+    derivation="""A penalty that training descends has a derivative, a file of a model holds all that the model computes
+        with, and building a model is no request for files. pykan's get_derivative calls the penalty without two of its
         arguments, for loss_mode "reg" and "all"; the affine parameters of a layer from expand_depth are in no state
         dict; the constructor writes a history and three files of a checkpoint to ./model, unless auto_save=False.""",
     reproduce="""A network [1, 1]: files in an empty working directory after it was built, derivatives with respect to
@@ -305,7 +305,8 @@ B32 = Row(
     ours=univariate,
     derivation="""In a KAN an edge is a function of its own input; B-splines sum to one on the domain. fast-kan is
         another model: its layer norm sees all inputs before the functions do ((1/2, 0) becomes (1, -1), and (1/2, 1)
-        becomes (-1, 1)), and Gaussians whose width is their distance sum to about sqrt(pi) = 1.77. kanref has them as
+        becomes (-1, 1)), and Gaussians whose width is their distance sum to about sqrt(pi) = 1.77. The norm of a single
+        layer can be left out (use_layernorm=False), in its FastKAN it cannot. kanref has these functions as
         `kanref.gaussians`, a basis beside others, with no norm before them.""",
     reproduce="""A layer of two inputs in which all weights of x2 are 0, and those of x1 are 1, 1/2, 1/3, ...: the
         output at (1/2, 1) minus that at (1/2, 0), and the sum of the basis functions at 1/4.""",
@@ -344,9 +345,9 @@ B33 = Row(
         SplineLayer has the name of a later one of BaseLayer, which takes its place: it never runs. KANLib's tests of
         coefficient transfer start from memory that nobody filled, and look at shapes.""",
     reproduce="""kanref: B-splines a millionth too large are put to all golden cases of B-splines that are not 0, which
-        must all catch them. pykan: functions in files named as tests in what is installed. jaxKAN, KANLib, in small: a
-        first layer of the wrong shape is put to two tests of one name, and numbers that nobody computed to a test of
-        their shape.""",
+        must all catch them. pykan: functions in files named as tests in what is installed (tests that it has in its
+        repository alone would not show). jaxKAN, KANLib, in small: a first layer of the wrong shape is put to two tests
+        of one name, and numbers that nobody computed to a test of their shape.""",
     wrong={"jaxkan": shadowed, "kanlib": shape_only},
 )
 

@@ -184,7 +184,7 @@ B20 = Row(
     right=lambda: {"R^2": [1, 1, 1, 1], "above 1": False},
     ours=sines,
     derivation="""R^2 = 1 - sum (y - fit)^2 / sum (y - mean y)^2 does not change if y and fit are scaled together, and
-        the sum of squares that is taken off is not negative. pykan's r2 has 1e-4 added to the product v of two sums of
+        what is subtracted from 1 is not negative. pykan's r2 has 1e-4 added to the product v of two sums of
         squares in its denominator: for a perfect fit v/(v + 1e-4), where v = (100 A)^2 for A sin x over a period in 200
         steps: 0.99990, 0.990, 0.50 for A = 1e-2, 1e-3, 1e-4 (and a little more where its search finds a larger v). Its
         single precision gives 1.0000002 for A = 1.""",
