@@ -266,13 +266,19 @@ silu = Pointwise(
 )
 identity = Pointwise("identity", (lambda x: x, np.ones_like, np.zeros_like, np.zeros_like))
 zero = Pointwise("zero", (np.zeros_like,) * 4)
+
+
+def _tanh_1(x):
+    return 4 * _sigmoid_1(2 * x)  # 1 - tanh^2 cancels where tanh saturates
+
+
 tanh = Pointwise(
     "tanh",
     (
         np.tanh,
-        lambda x: 1 - np.tanh(x) ** 2,
-        lambda x: -2 * np.tanh(x) * (1 - np.tanh(x) ** 2),
-        lambda x: (1 - np.tanh(x) ** 2) * (6 * np.tanh(x) ** 2 - 2),
+        _tanh_1,
+        lambda x: -2 * np.tanh(x) * _tanh_1(x),
+        lambda x: _tanh_1(x) * (6 * np.tanh(x) ** 2 - 2),
     ),
 )
 sin = Pointwise("sin", (np.sin, np.cos, lambda x: -np.sin(x), lambda x: -np.cos(x)))

@@ -65,7 +65,8 @@ examples:
 
 Your own adapter is a module in the current folder or installed, with a function for every operation that it offers;
 python -c "from kanref.golden import protocol; print(protocol.table())" lists them. A library that kanref ledger
-knows is also asked what no vector can express: files, seeds, formulas, training (not with --group). Exit code 0 if nothing failed.
+knows is also asked what no vector can express: files, seeds, formulas, training (not with --group). The exit code is 0 if nothing
+failed.
 """
 
 LEDGER_EXAMPLES = """\

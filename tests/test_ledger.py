@@ -182,7 +182,7 @@ def test_records_are_merged_and_read_back(tmp_path):
     report.record(path, {("B2", "efficient_kan"): {"version": "", "raised": "ValueError: no"}})
     back = report.read(path)
     assert list(back) == [("B2", "efficient_kan"), ("B10", "pykan")]
-    assert back["B2", "efficient_kan"] == {"version": "7b6ce1c", "raised": "ValueError: no"}
+    assert back["B2", "efficient_kan"] == {"version": "c26e27a", "raised": "ValueError: no"}
     found = back["B10", "pykan"]["finding"]
     assert found["b"] == -np.inf and found["c"] is True
     assert_allclose(found["a"], [1, np.nan])

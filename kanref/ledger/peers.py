@@ -27,15 +27,15 @@ class Peer(NamedTuple):
 
 PEERS = {
     "pykan": Peer("kan", "pykan", "0.2.8"),
-    "efficient_kan": Peer("efficient_kan", "efficient-kan", "7b6ce1c"),
+    "efficient_kan": Peer("efficient_kan", "efficient-kan", "c26e27a"),
     "jaxkan": Peer("jaxkan", "jaxkan", "0.3.7"),
     "torch": Peer("torch", "torch", "2.13.0"),
-    "fast_kan": Peer("fastkan", "fast-kan", "17b6540"),
+    "fast_kan": Peer("fastkan", "fast-kan", "1f88094"),
     "kanlib": Peer("kanlib", "kanlib", "0caa397"),
-    "matrixkan": Peer("MatrixKANLayer", "MatrixKAN", "cc91626"),
-    "cheby_kan": Peer("ChebyKANLayer", "ChebyKAN", "5f7efdd"),
+    "matrixkan": Peer("MatrixKANLayer", "MatrixKAN", "408c91e"),
+    "cheby_kan": Peer("ChebyKANLayer", "ChebyKAN", "0e4063f"),
     "torchkan": Peer("torchkan", "torchkan", "9063e3c"),
-    "flashkan": Peer("FlashKAN", "FlashKAN", "bea4af3"),
+    "flashkan": Peer("FlashKAN", "FlashKAN", "b208776"),
 }
 
 

@@ -43,7 +43,7 @@ def main(path, module, distribution):
 
     tell({"python": platform.python_version()})
     try:
-        importlib.import_module(module)
+        library = importlib.import_module(module)
         spec = importlib.util.spec_from_file_location(f"probes_of_{module}", path)
         probes = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(probes)
@@ -53,7 +53,7 @@ def main(path, module, distribution):
     try:
         version = importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:  # a single file, or a checkout on the path
-        version = ""
+        version = getattr(library, "__version__", "")
     tell({"version": version})
     for line in sys.stdin:
         try:
