@@ -16,7 +16,7 @@ where it is. An argument that is given always wins. All of these libraries take 
 | "efficient-kan-7b6ce1c" | its own, 5         | ranks, w_s twice | stored coefficients | -                     | -             |
 | "jaxkan-0.3.7"          | "paper", 3, biases | normal equations | -                   | -                     | -             |
 
-Both search a and b of c f(a x + b) + d on a grid, by an R^2 with 1e-4 in its denominator (`symbolic.affine_fit.scan`).
+Both pykans search a and b of c f(a x + b) + d on a grid, by an R^2 with 1e-4 in its denominator (`symbolic.affine_fit.scan`).
 
 Read in: pykan 0.0, kan/KAN.py and kan/utils.py of the release of the paper (044826d, 9c00ccc); pykan 0.2.8, ecde4ec;
 efficient-kan, 7b6ce1c; jaxKAN 0.3.7, 9763fa3 (all in single precision: give dtype=numpy.float32). Training is kanref's: pykan
@@ -155,9 +155,10 @@ GUARDS |= {"x^0.5": GUARDS["sqrt"], "1/x^0.5": GUARDS["1/sqrt(x)"]}
 def guarded(name, y_th=10.0):
     """The `Function` that pykan 0.2.8 evaluates for one of its library under singularity_avoiding=True.
 
-    y_th: 10 in pykan's forward, 1000 in its fit. Continuous but for sqrt, which jumps from y_th^-5 to 1/y_th; odd or even
-    beyond 0, where the plain functions have no value. The formula says all of it, so an exported formula is the function that
-    was trained. Files keep it by its name: load with functions={"sqrt guarded at 10": guarded("sqrt", 10)}.
+    y_th: 10 in pykan's forward, 1000 in its fit. Continuous but for sqrt, which jumps from y_th^-5 to 1/y_th, and arctanh,
+    which jumps to y_th about 1e-4 before its pole, where it is 4.95; odd or even beyond 0, where the plain functions have no
+    value. The formula says all of it, so an exported formula is the function that was trained. Files keep it by its name: load
+    with functions={"sqrt guarded at 10": guarded("sqrt", 10)}.
 
     Raises ValueError for functions without a guard in pykan; those of tan and x^1.5 return other things there, or nothing.
     """

@@ -378,7 +378,7 @@ class Model:
     # ---------------------------------------------------------------------------- sparsity, formulas and pictures
 
     def attribute(self, X, method=None):
-        """Scores of nodes and edges on data, "backward" by default; see `kanref.sparsify.attribute`."""
+        """Scores of nodes and edges on data, "backward" unless the convention has others; see `kanref.sparsify.attribute`."""
         from kanref import sparsify
 
         options = named(self.convention).attribute if method is None else {"method": method}

@@ -1,8 +1,8 @@
 """Conventions: each switch gives the numbers of the library that it is named after, and strict stays what it was.
 
-data/conventions.json holds what the libraries themselves returned for the questions of `ASKED`, in float64: pykan 0.2.8,
-efficient-kan (kan.py of 7b6ce1c), jaxKAN 0.3.7, torch 2.13. `record(path)` wrote it. Where a library is installed, the test
-`test_the_libraries_still_say_so` asks it again.
+data/conventions.json holds what the libraries themselves returned for the questions of `ASKED`, in float64: pykan 0.2.8 and
+0.0.5, efficient-kan (kan.py of 7b6ce1c), jaxKAN 0.3.7, torch 2.13. `record` wrote it. Where a library is installed, the test
+`test_the_libraries_still_say_so` asks it again; of pykan there can be one version at a time.
 """
 
 import inspect
@@ -17,8 +17,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from kanref import grids, io, sparsify, symbolic
 from kanref.bases import BSpline
 from kanref.check import check_objective
-from kanref.conventions import CONVENTIONS, GUARDS, PYKAN, guarded, half_open
+from kanref.conventions import CONVENTIONS, GUARDS, PYKAN, PYKAN_0_0, guarded, half_open
 from kanref.functions import LIBRARY
+from kanref.interop.convert import convert
 from kanref.model import Model
 from kanref.network import KAN, Layer, kan
 from kanref.symbolic.affine_fit import fit_affine, r_squared, scan
@@ -42,10 +43,28 @@ def wave(*shape, start=0):
     return np.sin(start + 1.7 * np.arange(np.prod(shape)) ** 1.3).reshape(shape)
 
 
-def two_layers(functions):
-    """Base weights (Q, P), coefficients (Q, P, K) and scales (Q, P) of a network [2, 2, 1]."""
-    shapes = (2, 2), (1, 2)
+def two_layers(functions, hidden=2):
+    """Base weights (Q, P), coefficients (Q, P, K) and scales (Q, P) of a network [2, hidden, 1]."""
+    shapes = (hidden, 2), (1, hidden)
     return [(wave(*s, start=l), wave(*s, functions, start=l + 2), 2 + wave(*s, start=l + 4)) for l, s in enumerate(shapes)]
+
+
+def dispensable(functions):
+    """The same of a network [2, 3, 1], in which an edge to the first hidden node and all of the last hardly matter."""
+    (a, c, s), (b, d, t) = two_layers(functions, 3)
+    for part in (a, c):
+        part[0, 1] *= 1e-2
+    for part in (b, d):
+        part[0, 2] *= 1e-4
+    return [(a, c, s), (b, d, t)]
+
+
+def filled(model, arrays):
+    """The model with these arrays of its layers, biases 0."""
+    named = {f"{l}.{key}": a for l, own in enumerate(arrays) for key, a in zip(("base.W", "spline.W", "spline.scale"), own)}
+    shaped = {key: a[:, :, None] if key.endswith("base.W") else a for key, a in named.items()}
+    shaped |= {f"{l}.bias": np.zeros(layer.sums) for l, layer in enumerate(model.net.layers) if layer.bias}
+    return replace(model, theta=model.net.join(shaped))
 
 
 # --------------------------------------------------------------------------------------------------------- what they say
@@ -53,8 +72,8 @@ def two_layers(functions):
 
 def by_pykan():
     torch = pytest.importorskip("torch")
-    utils, spline = pytest.importorskip("kan.utils"), pytest.importorskip("kan.spline")
-    from kan import KAN
+    KAN = pytest.importorskip("kan.MultKAN").KAN
+    from kan import spline, utils
 
     torch.set_default_dtype(torch.float64)
     row = lambda a: torch.tensor(np.asarray(a, float))
@@ -78,14 +97,47 @@ def by_pykan():
             a, b, c, d = model.symbolic_fun[0].affine[0, 0]
             said["tanh"] = c * torch.tanh(a * row(EDGE) + b) + d
         model.unfix_symbolic(0, 0, 0, log_history=False)
-    updated = KAN([2, 2, 1], grid=3, k=3, auto_save=False)
-    for act, (base, c, scale) in zip(updated.act_fun, two_layers(6)):
-        act.scale_base.data, act.coef.data = row(base.T), row(c.swapaxes(0, 1))
-        act.scale_sp.data = row(scale.T)
+    updated, large = KAN([2, 2, 1], grid=3, k=3, auto_save=False), KAN([2, 3, 1], grid=3, k=3)  # prune writes to a folder
+    for made, arrays in ((updated, two_layers(6)), (large, dispensable(6))):
+        for act, (base, c, scale) in zip(made.act_fun, arrays):
+            act.scale_base.data, act.coef.data = row(base.T), row(c.swapaxes(0, 1))
+            act.scale_sp.data = row(scale.T)
     updated.update_grid_from_samples(row(CROWDED))
     said["two layers"] = updated(row(CROWDED[::20]))
     said["penalty"] = model.get_reg("edge_forward_spline_n", 1.0, 2.0, 0.0, 0.0)
-    return said
+    large(row(CROWDED))
+    return said | {"pruned": large.prune()(row(CROWDED[::20]))}
+
+
+def by_pykan_0_0():
+    torch, kan = pytest.importorskip("torch"), pytest.importorskip("kan.KAN")  # a module that later versions do not have
+    from kan.utils import SYMBOLIC_LIB
+
+    torch.set_default_dtype(torch.float32)  # in which it builds
+    build = lambda *widths: kan.KAN(list(widths), grid=3, k=3).double()
+    edge, updated, large = build(1, 1), build(2, 2, 1), build(2, 3, 1)
+    torch.set_default_dtype(torch.float64)
+    row = lambda a: torch.tensor(np.asarray(a, float))
+    for made in (edge, updated, large):
+        for act in made.act_fun:
+            act.grid.data = torch.linspace(-1, 1, 4).repeat(act.size, 1)  # as without single precision
+    for made, arrays in ((updated, two_layers(6)), (large, dispensable(6))):
+        for act, (base, c, scale) in zip(made.act_fun, arrays):
+            act.scale_base.data, act.coef.data, act.scale_sp.data = row(base.ravel()), row(c.reshape(-1, 6)), row(scale.ravel())
+    act = edge.act_fun[0]
+    act.coef.data[0], act.scale_base.data[:], act.scale_sp.data[:] = row(COEFFICIENTS), 0.3, 0.5
+    edge(row(EDGE)[:, None])
+    said = {"best": edge.suggest_symbolic(0, 0, 0, verbose=False)[0]}
+    for name in SYMBOLIC_LIB:
+        said[f"r2 of {name}"] = edge.fix_symbolic(0, 0, 0, name, verbose=False)
+        edge.unfix_symbolic(0, 0, 0)
+    updated(row(CROWDED))
+    said["scores"] = updated.acts_scale[0]
+    updated.update_grid_from_samples(row(CROWDED))
+    said["two layers"] = updated(row(CROWDED[::20]))
+    large(row(CROWDED))
+    torch.set_default_dtype(torch.float32)
+    return said | {"pruned": large.prune().double()(row(CROWDED[::20]))}
 
 
 def by_efficient_kan():
@@ -135,7 +187,7 @@ def by_jaxkan():
     return said | {"two layers": model(jax.numpy.asarray(CROWDED[::20]))}
 
 
-ASKED = {"pykan": by_pykan, "efficient-kan": by_efficient_kan, "jaxkan": by_jaxkan}
+ASKED = {"pykan": by_pykan, "efficient-kan": by_efficient_kan, "jaxkan": by_jaxkan, "pykan-0.0": by_pykan_0_0}
 
 
 def plain(value):
@@ -146,10 +198,10 @@ def plain(value):
     return np.where(np.isfinite(a), a, None).tolist() if a.ndim else float(a)
 
 
-def record(path=FILE):
-    """Ask all libraries, which must be there, and write what they say."""
-    said = {library: {name: plain(value) for name, value in ask().items()} for library, ask in ASKED.items()}
-    path.write_text(json.dumps(said, indent=0) + "\n")
+def record(*libraries, path=FILE):
+    """Ask some of the libraries, which must be there, and write what they say beside what is known."""
+    said = {library: {name: plain(value) for name, value in ASKED[library]().items()} for library in libraries}
+    path.write_text(json.dumps(json.loads(path.read_text()) | said, indent=0) + "\n")
 
 
 SAID = json.loads(FILE.read_text())
@@ -262,6 +314,19 @@ def test_b19_sqrt_jumps_and_is_odd():
     assert np.isnan(LIBRARY["sqrt"](-1.0))
 
 
+@pytest.mark.parametrize("y_th", [10.0, 1000.0])
+def test_other_guards_are_continuous_but_for_arctanh(y_th):
+    """On both sides of where they begin."""
+    begin = {"1/x": 1 / y_th, "log": np.exp(-y_th), "exp": np.log(y_th), "arcsin": 1, "arccos": -1}
+    begin |= {f"1/x^{n}": y_th ** (-1 / n) for n in range(2, 6)} | dict.fromkeys(("1/sqrt(x)", "1/x^0.5"), y_th**-2)
+    assert {*begin, "sqrt", "x^0.5", "arctanh"} == set(GUARDS)
+    for name, x in begin.items():
+        low, high = guarded(name, y_th)(x * (1 + 1e-12 * np.array([-1, 1])))
+        assert_allclose(low, high, rtol=1e-5, atol=1e-5, err_msg=name)
+    x = np.tanh(y_th) - 1e-4
+    assert_allclose(guarded("arctanh", y_th)(x + np.array([-1e-9, 1e-9])), [4.95, y_th], rtol=1e-3)
+
+
 def test_guarded_functions_are_edges_of_models_and_of_their_files(tmp_path):
     model, X = Model.build([1, 1]), EDGE[:, None]
     model = model.fix(X, 0, 0, 0, guarded("1/x"), affine=(1, 0, 2, 0.5))
@@ -302,8 +367,7 @@ def test_r2_of_constants_is_zero():
 def one_edge(convention="strict"):
     """The edge that pykan was asked about."""
     model = Model.build([1, 1], intervals=3, scaled=True, convention=convention)
-    arrays = {"0.base.W": [[[0.3]]], "0.spline.W": COEFFICIENTS[None, None], "0.spline.scale": [[0.5]]}
-    return replace(model, theta=model.net.join({name: np.array(a, float) for name, a in arrays.items()}))
+    return filled(model, [(np.full((1, 1), 0.3), COEFFICIENTS[None, None], np.full((1, 1), 0.5))])
 
 
 def test_the_scan_finds_what_pykan_finds():
@@ -340,9 +404,21 @@ def test_a_range_that_ends_at_the_best_stays_in_pykan_0_0():
     assert old.a in np.linspace(-10, 10, 21)
 
 
-def test_searches_have_names():
-    with pytest.raises(ValueError, match="search must be one of 'kanref', 'pykan-0.2.8', 'pykan-0.0', but it is 'grid'"):
-        one_edge().suggest(EDGE[:, None], 0, 0, 0, search="grid")
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda model, X: model.suggest(X, 0, 0, 0, search="grid"),
+        lambda model, X: model.fix(X, 0, 0, 0, "sin", search="grid"),
+        lambda model, X: model.fix(X, 0, 0, 0, "sin", affine=(1, 0, 1, 0), search="grid"),
+        lambda model, X: model.auto_symbolic(X, search="grid"),
+    ],
+)
+def test_searches_have_names(use):
+    """Also where there is nothing to search."""
+    constant = replace(one_edge(), theta=np.zeros(8))
+    for model in (one_edge(), constant):
+        with pytest.raises(ValueError, match="search must be one of 'kanref', 'pykan-0.2.8', 'pykan-0.0', but it is 'grid'"):
+            use(model, EDGE[:, None])
 
 
 # ---------------------------------------------------------------------------------------------------------------- grids
@@ -490,22 +566,90 @@ def test_a_convention_gives_defaults_and_arguments_win(name):
     assert trained.convention == name and f"convention: {name}" in trained.summary()
 
 
+def test_what_is_falsy_is_given_too():
+    X, y = CROWDED, CROWDED[:, 0]
+    model = Model.build([2, 3, 1], bias=False, scaled=False, base=None, convention="pykan-0.0")
+    assert list(model.net.layout) == ["0.spline.W", "1.spline.W"]
+    model = Model.build([2, 3, 1], convention="efficient-kan-7b6ce1c")
+    options = {**CONVENTIONS[model.convention].update_grid, "mix": 0}
+    assert_array_equal(model.update_grid(X, mix=0).theta, grids.update_from_samples(model.net, model.theta, X, **options)[1])
+    model = Model.build([2, 3, 1], convention="pykan-0.2.8")
+    sizes = sparsify.penalty(model.net, X, "pykan-0.2.8", 1.0, 0.0).value(model.theta)
+    value = model.objective(X, y, {"weight": 1, "entropy": 0}).value(model.theta)
+    assert_allclose(value, model.loss(X, y) + sizes, rtol=1e-14)
+    assert model.objective(X, y, 0).value(model.theta) == model.loss(X, y)
+    found = one_edge("pykan-0.2.8").suggest(EDGE[:, None], 0, 0, 0, library=["x", "x^3"], simplicity=0)
+    assert_allclose(found.scores, [np.log2(1 + 1e-5 - fit.r2) for fit in found], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda model, X: model.refine(),
+        lambda model, X: model.refine(7, X),
+        lambda model, X: model.fit(X, X[:, 0], steps=1, intervals=[3, 4]),
+        lambda model, X: model.fit(X, X[:, 0], steps=1, validation=0.2),
+        lambda model, X: model.prune(X, keep_inputs=1, edges=0.0),
+        lambda model, X: model.fix(X, 0, 0, 0, "sin", search="kanref"),
+        lambda model, X: model.fix(X, 0, 0, 0, "sin", affine=(1, 0, 1, 0)).unfix(X, 0, 0, 0),
+        lambda model, X: model.auto_symbolic(X, library=["x"], search="kanref"),
+    ],
+)
+def test_every_step_keeps_the_convention(step):
+    model = Model.build([2, 2, 1], convention="pykan-0.2.8")
+    assert step(model, CROWDED).convention == "pykan-0.2.8"
+
+
+def test_conversion_keeps_the_convention(tmp_path):
+    Model.build([2, 1], convention="jaxkan-0.3.7").save(tmp_path / "a.safetensors")
+    convert(str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"))
+    assert Model.load(tmp_path / "b.safetensors").convention == "jaxkan-0.3.7"
+
+
 @pytest.mark.parametrize(
     "library, name, rtol",
-    [("pykan", "pykan-0.2.8", 1e-9), ("efficient-kan", "efficient-kan-7b6ce1c", 1e-6), ("jaxkan", "jaxkan-0.3.7", 1e-5)],
+    [
+        ("pykan", "pykan-0.2.8", 1e-9),
+        ("pykan-0.0", "pykan-0.0", 1e-9),
+        ("efficient-kan", "efficient-kan-7b6ce1c", 1e-6),
+        ("jaxkan", "jaxkan-0.3.7", 1e-5),
+    ],
 )
 def test_an_updated_network_has_their_values(library, name, rtol):
     """Layer by layer, what follows seeing what the update made of the layers before; jaxKAN's steps are in float32."""
     model = Model.build([2, 2, 1], convention=name)
-    arrays = two_layers(model.net.layers[0].terms["spline"].basis.size)
-    named = {f"{l}.{key}": a for l, own in enumerate(arrays) for key, a in zip(("base.W", "spline.W", "spline.scale"), own)}
-    biases = {f"{l}.bias": np.zeros(layer.sums) for l, layer in enumerate(model.net.layers) if layer.bias}
-    shaped = {key: a[:, :, None] if key.endswith("base.W") else a for key, a in named.items()} | biases
-    model = replace(model, theta=model.net.join(shaped))
+    model = filled(model, two_layers(model.net.layers[0].terms["spline"].basis.size))
     expected = said(library, "two layers")
     assert_allclose(model.update_grid(CROWDED).raw(CROWDED[::20]), expected, rtol=0, atol=rtol * np.abs(expected).max())
     strict = replace(model, convention="strict").update_grid(CROWDED)
     assert not np.allclose(strict.raw(CROWDED[::20]), expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "library, name, edges, rtol", [("pykan", "pykan-0.2.8", 5, 1e-9), ("pykan-0.0", "pykan-0.0", 6, 1e-5)]
+)
+def test_a_pruned_network_has_their_values(library, name, edges, rtol):
+    """The last node goes; 0.2.8 drops a weak edge, too, and nothing takes the place of its mean. 0.0 prunes in float32."""
+    model = filled(Model.build([2, 3, 1], convention=name), dispensable(6))
+    pruned = model.prune(CROWDED)
+    assert pruned.net.widths == (2, 2, 1) and sum(kept.sum() for kept in pruned.report.edges) == edges
+    assert_allclose(pruned.raw(CROWDED[::20]), said(library, "pruned"), rtol=rtol)
+    strict = replace(model, convention="strict").prune(CROWDED)
+    assert not np.allclose(strict.raw(CROWDED[::20]), said(library, "pruned"), rtol=10 * rtol)
+
+
+def test_pykan_0_0_scores_and_suggestions():
+    """Its metric, and its library ranked by R^2 alone."""
+    model = filled(Model.build([2, 2, 1], convention="pykan-0.0"), two_layers(6))
+    assert_allclose(model.attribute(CROWDED).edges[0], said("pykan-0.0", "scores"), rtol=1e-12)
+    y, names = one_edge().predict(EDGE[:, None]), [key[6:] for key in SAID["pykan-0.0"] if key.startswith("r2 of ")]
+    assert names == PYKAN_0_0
+    for name in names:
+        found = scan(LIBRARY[name], EDGE, y, stays=True)
+        assert_allclose(found.r2, said("pykan-0.0", f"r2 of {name}"), rtol=1e-6, atol=1e-12, err_msg=name)
+    edge = one_edge("pykan-0.0")
+    best = edge.suggest(EDGE[:, None], 0, 0, 0)[0]
+    assert best.function.name == SAID["pykan-0.0"]["best"] and best.r2 == scan(best.function, EDGE, y, stays=True).r2
 
 
 def test_conventions_do_part():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 import subprocess
 import sys
 from fractions import Fraction
@@ -13,9 +14,10 @@ from safetensors import safe_open
 from kanref import golden, spec
 from kanref.golden import __main__ as program
 from kanref.golden import case as record
+from kanref.golden import optimisers
 from kanref.golden.exact import Disagreement, Draw, complex_step, confirm, converted, digits, floats, rationals, solved
 from kanref.golden.generate import GENERATORS, cases, write
-from kanref.golden.protocol import OPERATIONS, table
+from kanref.golden.protocol import OPERATIONS, objective, table
 from kanref.grids.rules import RULES
 from kanref.sparsify import METRICS
 from kanref.sparsify.attribution import METHODS, SCORES
@@ -223,9 +225,37 @@ def test_tensor_files_hold_the_same_arrays(group):
         assert found[name].tobytes() == a.tobytes()
 
 
+def test_tensor_files_are_read_by_what_the_text_says():
+    """Eight bytes, JSON, numbers: nothing but what every language has."""
+    data = (golden.FOLDER / "layers.safetensors").read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header, numbers = json.loads(data[8 : 8 + length]), data[8 + length :]
+    assert json.loads(header.pop("__metadata__")["kanref-golden"])["group"] == "layers"
+    ends = [0]
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        first, end = entry["data_offsets"]
+        count = int(np.prod(entry["shape"], dtype=int))
+        assert entry["dtype"] == "F64" and first == ends[-1] and end - first == 8 * count
+        case = next(case for case in golden.load("layers") if name.startswith(f"{case.id}/"))
+        part = {"inputs": case.arguments(), "expected": case.answers()}
+        for key in name.removeprefix(f"{case.id}/").split("/"):
+            part = part[int(key) if isinstance(part, list) else key]
+        assert struct.unpack(f"<{count}d", numbers[first:end]) == tuple(part.ravel()) and list(part.shape) == entry["shape"]
+        ends.append(end)
+    assert ends[-1] == len(numbers)
+
+
 @every_group
 def test_tensor_files_are_made_again_bit_for_bit(group):
     assert record.packed(group, golden.load(group)) == (golden.FOLDER / f"{group}.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("name, description, start", list(optimisers.objectives()))
+def test_objectives_have_their_gradients(name, description, start):
+    """Both routes to a trajectory ask for the same objective."""
+    f, theta = objective(converted(description, digits)), converted(start, digits)
+    confirm(name, f(theta)[1], complex_step(lambda t: f(t)[0], theta), 1e-40)
+    assert f(theta)[1].all()
 
 
 def lines(group):

@@ -76,6 +76,17 @@ def test_the_table_of_ulps_is_the_one_that_is_tested():
     assert {int(degree): int(bound) for degree, bound in zip(rows[0], rows[1], strict=True)} == ULPS
 
 
+def test_the_defects_that_are_counted_are_recorded():
+    from kanref import ledger
+    from kanref.ledger.report import meets, read
+
+    rows = {row.number: row for row in ledger.rows()}
+    wrong = [peer for (number, peer), answer in read().items() if not meets(rows[number], answer)]
+    told = README.read_text().split("<!-- ledger -->", 1)[1].split(":", 1)[0]
+    counts = {name.replace("-", "_").lower(): int(count) for count, name in re.findall(r"(\d+) (?:rows )?for ([\w-]+)", told)}
+    assert counts == {peer: wrong.count(peer) for peer in ("pykan", "efficient_kan", "jaxkan")}
+
+
 def block_of_table(after):
     """Cells of the first and third line of the table after some text, without the first column."""
     lines = [line for line in README.read_text().split(after, 1)[1].splitlines() if line.startswith("|")]

@@ -29,8 +29,10 @@ float32, s the largest modulus in the expected array, 1 if it is all zeros. So e
 entry, not entry by entry: small ones come from cancellation. Run float32 with float32 inputs, arithmetic and results.
 
 `vectors/GROUP.safetensors` holds the same arrays, and them alone, in float64: "ID/inputs/x", "ID/inputs/network/0/spline" for
-layer 0, "ID/expected/result". Its header is JSON after eight bytes with its length, the numbers follow as they are in memory;
-everything else about a case stands in the JSON file.
+layer 0, "ID/expected/result". It is eight bytes with the length of its header, unsigned, then the header, JSON, then the
+numbers, row-major; everything is little-endian. Under the name of each array the header has {"dtype": "F64", "shape": [...],
+"data_offsets": [first, last + 1]}, in bytes after the header, and under "__metadata__" group and version: `kanref.golden.case`.
+Everything else about a case, also numbers alone as 0.75, stands in the JSON file.
 
 A network is a list of layers, a layer an object of the arrays that it has; `kanref.golden.protocol` explains the keys.
 Gradients are named "layer.array", "0.spline". Optimisers take an `objective` by name with its numbers:

@@ -310,7 +310,7 @@ def inserted(t, degree, new):
 
 
 def check_insertion(name, t, fine, R, degree, low, high):
-    """B_i = sum_j R[j, i] B'_j at many points of [low, high), and SciPy agrees."""
+    """B_i = sum_j R[j, i] B'_j on [low, high): at degree + 2 points of every span, more than polynomials need."""
     spans = sorted({k for k in fine if low <= k <= high})
     x = [a + (b - a) * Fraction(i, degree + 2) for a, b in zip(spans, spans[1:]) for i in range(degree + 2)]
     confirm(name, table(t, degree, x), table(fine, degree, x) @ R, 0)

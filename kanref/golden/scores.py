@@ -299,11 +299,14 @@ def magnitudes():
 
 def penalties():
     """Every metric with weights 1, 2 on size and entropy, or on coefficients; and its gradient."""
+    few = *METRICS[:3], "efficient-kan"
+    asked = {"2-3-1": METRICS, "2-2-2-scaled": few, "2-2-1-formulas": (*few, "edge_forward_sum")}  # which counts formulas
     for name, network, x in examples(4):
         exact, at = converted((network, x), digits)
         floating, u = converted((network, x), float)
-        for metric in METRICS if name == "2-3-1" else (*METRICS[:3], "efficient-kan"):
-            kinds = {"size": (1, 2, 0, 0)} | ({"coefficients": (0, 0, 1, 2)} if metric in METRICS[:3] else {})
+        for metric in asked[name]:
+            of_coefficients = metric in METRICS[name == "2-2-1-formulas" : 3]
+            kinds = {"size": (1, 2, 0, 0)} | ({"coefficients": (0, 0, 1, 2)} if of_coefficients else {})
             for label, weights in kinds.items():
                 f = lambda n, m=metric, w=weights, at=at: penalty(n, at, m, w)
                 g = lambda n, m=metric, w=weights, u=u: _penalty(n, u, m, w)

@@ -89,9 +89,10 @@ def suggest(net, theta, x, l, q, p, *, library=None, simplicity=None, rule="kanr
     two names counts once. simplicity in [0, 1], None for the rule's own, rule and search: see the module's text. A constant
     edge has one suggestion, "0".
 
-    Raises ValueError for an edge that is not there, an unknown name or rule.
+    Raises ValueError for an edge that is not there, an unknown name, rule or search.
     """
     _edge(net, l, q, p)
+    border.choice(search, "search", SEARCHES)
     u, phi = _arrivals(net, theta, x, l)
     return _ranked(_fits(_library(library), u[:, p], phi[:, q, p], search), *_criterion(simplicity, rule))
 
@@ -156,7 +157,7 @@ def _fits(library, x, y, search="kanref"):
 
 def _fitted(function, x, y, search):
     """c f(a x + b) + d by one of the searches."""
-    if border.choice(search, "search", SEARCHES) == "kanref":
+    if search == "kanref":
         return fit_affine(function, x, y)
     return scan(function, x, y, stays=search == "pykan-0.0")
 
@@ -180,6 +181,7 @@ def fix(net, theta, l, q, p, function, x=None, affine=None, search="kanref"):
     has none; all other terms are masked there, and keep their parameters. An edge that is a formula gets the new one.
     """
     _edge(net, l, q, p)
+    border.choice(search, "search", SEARCHES)
     function = _function(function)
     if affine is None:
         if x is None:
@@ -368,6 +370,7 @@ def auto(net, theta, x, *, library=None, simplicity=None, r2=GOOD, rule="kanref"
     """
     if not r2 <= 1:
         raise ValueError(f"r2 must be at most 1, which is a perfect fit, but it is {r2!r}")
+    border.choice(search, "search", SEARCHES)
     library, (simplicity, price, floor) = _library(library), _criterion(simplicity, rule)
     fits, silent = {}, [[] for _ in net.layers]
     for l, layer in enumerate(net.layers):
