@@ -13,7 +13,8 @@ added to the spline cell by cell, before anything is lost. Layers follow by inte
 forgets that nodes depend on the same inputs, so the box is cut into many small ones, and on each the mean value form
 f(c) + G (x - c), with c the centre and G the range of the gradient, is met with the direct range.
 
-`rounding_error` rests on the tested accuracy of the tables of basis functions (`kanref.kernels`, README), all else is proved.
+`rounding_error` rests on the tested accuracy of the tables of basis functions (`kanref.kernels`, README), all else is proved,
+as long as nothing underflows.
 """
 
 from dataclasses import dataclass
@@ -40,7 +41,6 @@ STATIONARY = {  # of f and of f', where they exist
     "tanh": ((), (0.0,)),
     "sigmoid": ((), (0.0,)),
 }
-
 
 
 # ------------------------------------------------------------------------------------------- functions of one variable
@@ -71,18 +71,27 @@ def mapped(normalise, x):
 @dataclass(frozen=True, eq=False)
 class Cells:
     """Q functions of one variable on small cells: breaks (C+1,), ranges of the values and slopes on each, (Q, C), and both
-    at the two ends, (Q, 2)."""
+    at the two ends, (Q, 2); how far values move, (Q, C), and slopes at the ends, (Q, 2), if knots are rounded; the widths of
+    the spans at the ends, (2,)."""
 
     breaks: np.ndarray
     value: Interval
     slope: Interval
     value_end: Interval
     slope_end: Interval
+    moved: np.ndarray
+    moved_end: np.ndarray
+    width_end: np.ndarray
 
 
-def spline_cells(t, W, degree, zero):
+def spline_cells(t, W, degree, zero, delta):
     """`Cells` of the splines with knots t (T,) and coefficients W (Q, K), on the knots' domain, or with `zero` wherever
-    there are knots."""
+    there are knots. Knots may be off by delta.
+
+    By its knots a spline has the derivatives -sum_i a_i B_i, with a_i = (c_i - c_{i-1})/(t_{i+d} - t_i) where the knot is among
+    t_i, ..., t_{i+d} and 0 elsewhere, B_i the B-splines on knots with that one twice (Piegl and Tiller 1998). All 2d together
+    move values by 2 delta max |d a_i| at most, and by no more than the hull of the coefficients is wide.
+    """
     d = degree
     if zero:  # functions that do not exist have coefficients of zero; one at least, for the jump of steps to zero
         more = max(d, 1)
@@ -103,10 +112,18 @@ def spline_cells(t, W, degree, zero):
     else:
         slope, slope_end = Interval.of(np.zeros_like(value.low)), Interval.of(np.zeros_like(value_end.low))
     breaks = np.append(u[:, :-1].ravel(), u[-1, -1])
+    near = spans[:, None] + np.arange(-d, 1)
+    free = np.where(gap == 0, np.inf, gap - 2 * delta)
+    steep = np.where(free > 0, d * np.abs(step) / np.where(free > 0, free, 1), np.where(step == 0, 0.0, np.inf))
+    steep = steep[:, near[:, :-1]].max(-1, initial=0)
+    moved = np.minimum(times(2 * delta, steep), np.ptp(W[:, near], -1))
+    width = t[spans[[0, -1]] + 1] - t[spans[[0, -1]]]
+    with np.errstate(divide="ignore"):
+        moved_end = times(4 * d * delta, times(steep[:, [0, -1]], 1 / np.maximum(width - 2 * delta, 0)))
     for knot in jump:  # a slope without bound, whichever side one comes from
         beside = (breaks[:-1] == knot) | (breaks[1:] == knot)
         slope = Interval(np.where(beside, -np.inf, slope.low), np.where(beside, np.inf, slope.high))
-    return Cells(breaks, value, slope, value_end, slope_end)
+    return Cells(breaks, value, slope, value_end, slope_end, np.repeat(moved, CELLS, 1), moved_end, width)
 
 
 def bernstein(t, W, degree, spans, u):
@@ -158,16 +175,20 @@ def base_range(base, x):
     return (sum((pointwise(f, x[:, None], order) * V for f, V in base), nothing) for order in (0, 1))
 
 
-def spline_range(basis, W, p, x, base):
-    """Values and slopes of the splines W (Q, K) of input p, plus base functions (f, V), over intervals x (B,): (B, Q)."""
-    zero = basis.outside == "zero"
-    cells = spline_cells(basis.knots[p], W, basis.degree, zero)
+def spline_range(basis, W, size, p, x, base, unit):
+    """Values and slopes of the splines W (Q, K) of input p, plus base functions (f, V), over intervals x (B,): (B, Q). And how
+    far rounded knots move the values, and what all other rounding is in proportion to, where W has entries up to size (Q, K)."""
+    zero, t = basis.outside == "zero", basis.knots[p]
+    delta = np.abs(t.astype(np.float32 if unit > EPS else float) - t).max()
+    cells = spline_cells(t, W, basis.degree, zero, delta)
     u, (low, high) = cells.breaks, (cells.breaks[0], cells.breaks[-1])
     on_cells = base_range(base, Interval(u[:-1], u[1:]))
     first = np.clip(np.searchsorted(u, x.low) - 1, 0, len(u) - 2)
     last = np.clip(np.searchsorted(u, x.high, "right") - 1, 0, len(u) - 2)
     inside = ((x.low <= high) & (x.high >= low))[:, None]
     found = [covering(own + more.T, first, last) for own, more in zip((cells.value, cells.slope), on_cells)]
+    moved = covering(Interval(0 * cells.moved, cells.moved), first, last).high
+    size = np.broadcast_to(size.max(1), moved.shape)
     below = Interval(np.minimum(x.low, low), np.minimum(x.high, low))
     above = Interval(np.maximum(x.low, high), np.maximum(x.high, high))
     for k, (there, beyond) in enumerate(((below, x.low < low), (above, x.high > high))):
@@ -179,28 +200,37 @@ def spline_range(basis, W, p, x, base):
             part = spline + more
             joined = part.hull(found[m]).where(inside, part)
             found[m] = joined.where(beyond[:, None], found[m])
-    return found
+        if basis.outside == "linear":  # slopes are rounded, too, and go far
+            far = np.where(beyond, (there - u[-k]).magnitude, 0.0)[:, None]
+            moved = moved + times(far, cells.moved_end[:, k])
+            size = size + far * size * 2 * basis.degree / cells.width_end[k]
+    return *found, moved, size
 
 
-def layer_range(layer, arrays, x):
-    """Values and slopes of all edges of a layer over intervals x (B, P), (B, Q, P), and what its rounding errors are in
-    proportion to: the largest coefficients, (B, Q, P)."""
+def layer_range(layer, arrays, x, unit=EPS):
+    """Values and slopes of all edges of a layer over intervals x (B, P), (B, Q, P), how far rounded knots move the values, and
+    what its other rounding errors are in proportion to: the largest coefficients, (B, Q, P)."""
     splines, base = [], []
     for name, term in terms_of(layer):
         own = {array: arrays[f"{name}.{array}"] for array in term.arrays}
         W = term.weights.tensor(own).astype(float)
         (splines if isinstance(term.basis, BSpline) else base).append((term.basis, W, largest(term.weights, own)))
-    values, slopes, sizes = [], [], []
+    values, slopes, knots, sizes = [], [], [], []
     for p in range(layer.inputs):
         own, alone = x[:, p], [(f, V[:, p, 0]) for f, V, _ in base]
-        parts = [spline_range(basis, W[:, p], p, own, [] if k else alone) for k, (basis, W, _) in enumerate(splines)]
-        value, slope = map(sum_of, zip(*(parts or [base_range(alone, own)])))
+        parts = [
+            spline_range(basis, W[:, p], size[:, p], p, own, [] if k else alone, unit)
+            for k, (basis, W, size) in enumerate(splines)
+        ]
+        nothing = np.zeros((len(own.low), layer.sums))
+        value, slope, moved, size = map(sum_of, zip(*(parts or [(*base_range(alone, own), nothing, nothing)])))
         values.append(value)
         slopes.append(slope)
         of_base = base_range([(f, size[:, p, 0]) for f, _, size in base], own)
-        sizes.append(sum(size[:, p].max(1) for _, _, size in splines) + next(iter(of_base)).magnitude)
+        knots.append(moved)
+        sizes.append(size + next(iter(of_base)).magnitude)
     stacked = lambda parts: Interval(np.stack([i.low for i in parts], -1), np.stack([i.high for i in parts], -1))
-    return stacked(values), stacked(slopes), np.stack(sizes, -1)
+    return stacked(values), stacked(slopes), np.stack(knots, -1), np.stack(sizes, -1)
 
 
 def terms_of(layer):
@@ -285,9 +315,11 @@ def through(net, theta, x, dtype):
     else:
         error = unit * x.magnitude  # x itself is rounded first
     state = Through(x, Interval.of(np.broadcast_to(np.eye(n), (len(x.low), n, n))), error)
+    lost = np.zeros((len(x.low), 1), bool)
     for layer, arrays in zip(net.layers, net.of_layers(np.asarray(theta, float))):
         state = after(layer, arrays, state, unit)
-    return state
+        lost |= ~(state.value.widened(state.error).magnitude <= np.finfo(dtype).max).all(1, keepdims=True)
+    return Through(state.value, state.slope, np.where(lost, np.inf, state.error))
 
 
 def after(layer, arrays, state, unit):
@@ -300,9 +332,9 @@ def after(layer, arrays, state, unit):
     own, shift = roundings(layer)
     apart = state.error + unit * (state.value.magnitude + shift)
     x = state.value.widened(apart)
-    values, slopes, sizes = layer_range(layer, arrays, x)
+    values, slopes, knots, sizes = layer_range(layer, arrays, x, unit)
     moved = np.minimum(times(slopes.magnitude, apart[:, None]), values.high - values.low)  # where a function jumps, that far
-    error = (moved + unit * own * sizes).sum(-1)
+    error = (moved + knots + unit * own * sizes).sum(-1)
     slope = (slopes[..., None] * state.slope[:, None]).sum(2)
     state = Through(values.sum(-1), slope, up(error))
     if layer.bias:
@@ -410,7 +442,8 @@ def lipschitz(net, theta, box, boxes=BOXES):
 
 
 def rounding_error(net, theta, box, dtype=np.float32, boxes=BOXES):
-    """(m,): how far outputs computed in `dtype`, from x and theta rounded to it, may be from those of exact arithmetic."""
+    """(m,): how far outputs computed in `dtype`, from x and theta rounded to it, may be from those of exact arithmetic, if
+    nothing underflows on the way; infinite where sums may leave the range of `dtype`."""
     x = cut(net, checked(net, theta, box), boxes)
     return through(net, np.asarray(theta, float), x, np.dtype(dtype)).error.max(0)
 

@@ -8,8 +8,9 @@ import argparse
 import json
 import os
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
+from inspect import getattr_static
 from pathlib import Path
 
 import kanref
@@ -473,11 +474,12 @@ def _conformance(options):
 
     sys.path.insert(0, os.getcwd())  # adapters are looked for here, too, as `python -m` does
     dtypes = conformance.DTYPES if options.dtype is None else [options.dtype]
-    adapter = conformance.load(options.adapter)
-    with _counter() as say:
+    with _counter() as say, redirect_stdout(sys.stderr):  # what an adapter prints is no part of the report
+        adapter = conformance.load(options.adapter)
         report = conformance.run(adapter, options.group, dtypes, say)
-        library = getattr(adapter, "library", None)
-        beyond = _of_the_ledger(library, say) if library in PEERS and not options.group else None
+        library = getattr_static(adapter, "library", None)
+        known = isinstance(library, str) and library in PEERS and not options.group
+        beyond = _of_the_ledger(library, say) if known else None
     found, text = json.loads(report.json()), report.table()
     if beyond is not None:
         found["beyond"] = json.loads(beyond.json())["rows"]
@@ -525,11 +527,12 @@ def _compare(options):
 
     sys.path.insert(0, os.getcwd())  # adapters are looked for here, too
     names = options.a, options.b
-    A, B = map(opened, names)
-    if not isinstance(A, Model):
-        raise ValueError(f"A must be a model's file, which an implementation is asked for, but {names[0]} is none")
-    X = None if options.data is None else read_csv(options.data)
-    found = compare(A, B, X, options.tolerance, options.seed, names)
+    with redirect_stdout(sys.stderr):  # what an implementation prints is no part of the report
+        A, B = map(opened, names)
+        if not isinstance(A, Model):
+            raise ValueError(f"A must be a model's file, which an implementation is asked for, but {names[0]} is none")
+        X = None if options.data is None else read_csv(options.data)
+        found = compare(A, B, X, options.tolerance, options.seed, names)
     print(found.json() if options.json else found.table())
     return 0 if found.equal else 1
 

@@ -108,6 +108,33 @@ def test_rounding_errors_at_points_hold_and_are_no_worse_than_over_their_box():
         bounds.rounding_errors(net, theta, [1, 2, 3])
 
 
+@pytest.mark.parametrize("outside", ["zero", "linear", "clamp"])
+@pytest.mark.parametrize("centre", [0.0, 1000.0])
+@pytest.mark.parametrize("kind", ["uniform", "random", "close"])
+def test_rounding_errors_hold_on_any_knots_and_far_away(kind, centre, outside):
+    """Slopes are rounded and go on to 10^4; knots that float32 does not have are rounded, some of them onto each other."""
+    for seed in range(12):
+        rng, degree = np.random.default_rng(seed), 1 + seed % 5
+        t = np.linspace(-2, 2, 2 * degree + 3) if kind == "uniform" else np.sort(rng.uniform(-2, 2, 2 * degree + 3))
+        t[degree + 1 :] -= (t[degree + 1] - t[degree] - 1e-6) * (kind == "close")
+        net = KAN((spline_layer(1, 3, BSpline(t[None] + centre, degree, outside)),))
+        theta = net.init(seed) + rng.normal(0, 1, net.size)
+        x = np.concatenate([t + centre, rng.uniform(-3, 3, 200) + centre, [-1e4, 0, 1e4]])[:, None]
+        error = bounds.rounding_errors(net, theta, x)
+        few = net(theta.astype(np.float32), x.astype(np.float32))
+        assert (np.abs(few - net(theta, x)) <= error).all(), seed
+
+
+def test_a_sum_that_leaves_the_range_has_no_bound():
+    net = KAN((Layer({"spline": Linear(BSpline(np.array([[-1.0, 0, 1, 2]]), 1, "linear"), Full((1, 1, 2)))}),) * 2)
+    low, high = ([1e15, -1e15, 1e10, -1e10], [1e-30, 1e30, 0, 1]), ([1e25, -1e25, 1e20, -1e20], [0, 1e40, 0, 1])
+    for thetas, finite in ((low, True), (high, False)):
+        for theta in thetas:
+            error = bounds.rounding_errors(net, np.array(theta), [[0.25]])
+            assert np.isfinite(error).all() == finite
+            assert np.isfinite(bounds.rounding_errors(net, np.array(theta), [[0.25]], np.float64)).all()
+
+
 def test_a_jump_of_the_value_makes_the_constant_infinite_only_where_it_is():
     knots = np.array([[-1.0, -1, -1, 0, 1, 1, 1]])  # clamped: with zero outside, a jump at both ends
     net = KAN((Layer({"spline": Linear(BSpline(knots, 2), Full((1, 1, 4)))}),))

@@ -181,7 +181,7 @@ CASES = {
         r"base weights \(output, input\): B's are twice A's"
     ]),
     "a factor on every edge": (A, changed(A, array("spline.W", lambda a: np.multiply(a, EDGES, a)), 0), 0, "edge", [
-        r"coefficients .*: B's are A's with another factor on every edge, from 2 to 11"
+        "coefficients .*: on 10 edges B's are A's times a factor of the edge, from 2 to 11"
     ]),
     "degree": (model(degree=3), model(degree=2), 0, "edge", [
         "the splines differ: of degree 3 on 5 intervals in A, of degree 2 on 5 intervals in B"
@@ -270,10 +270,24 @@ def test_knots_by_a_rule_are_named_if_the_samples_are_there(rule):
 
 
 def test_few_samples_name_no_factor():
-    B, one = SimpleNamespace(forward=lambda network, x: own.forward(network, x) + 0.1), model([1, 1])
-    assert compare(one, B, X[:1, :1]).reasons == compare(one, B, X[:9, :1]).reasons == ()
-    B = SimpleNamespace(forward=lambda network, x: own.forward(network, x) * 3)
-    assert "3 times what A makes" in compare(one, B, X[:9, :1]).reasons[0]
+    one = model([1, 1])
+    for change, said in ((lambda y: y + 0.1, "what A makes, and 0.1 more"), (lambda y: y * 3, "3 times what A makes")):
+        B = SimpleNamespace(forward=lambda network, x, change=change: change(own.forward(network, x)))
+        assert compare(one, B, X[:1, :1]).reasons == () and said in compare(one, B, X[:9, :1]).reasons[0]
+
+
+def test_few_edges_with_a_factor_are_listed_and_the_others_left_alone():
+    factors = np.ones((5, 2, 1))
+    factors[3, 1] = -1
+    found = compare(A, changed(A, lambda layer, arrays: arrays["spline.W"].__imul__(factors), 0)).reasons
+    assert found == ("coefficients (output, input, function): on edge [3, 1] B's are -1 times A's",)
+
+
+def test_numbers_that_differ_are_written_with_digits_enough():
+    slightly = array("spline.W", lambda a: np.multiply(a, 1 + 1e-10, a, where=np.arange(a.size).reshape(a.shape) == a.size - 4))
+    found = compare(A, changed(A, slightly, 0)).reasons
+    a, b = re.search(r"\[4, 1, 4\] is (\S+) in A, (\S+) in B", found[0]).groups()
+    assert float(b) / float(a) - 1 == pytest.approx(1e-10, rel=1e-3)
 
 
 def test_what_is_inherited_is_not_blamed():
@@ -456,8 +470,10 @@ WRONG = {
         "what B makes there is twice what A makes"]),
     "networks": (A, SimpleNamespace(forward=scales_in_layers_alone), "output", [
         "layer by layer they agree, but as a whole B is A with scale left out"]),
-    "strange": (A, SimpleNamespace(forward=lambda network, x: own.forward(network, x) + 0.1 * (len(network) > 1)), "output", [
-        "layer by layer they agree, but not as a whole"]),
+    "shifted": (A, SimpleNamespace(forward=lambda network, x: own.forward(network, x) + 0.1 * (len(network) > 1)), "output", [
+        "and 0.1 more"]),
+    "strange": (A, SimpleNamespace(forward=lambda network, x: own.forward(network, x) + np.sin(x[:, :1]) * (len(network) > 1)),
+        "output", ["layer by layer they agree, but not as a whole"]),
 }
 
 
@@ -469,6 +485,21 @@ def test_wrong_implementations_are_found_and_named(case):
     assert len(found.reasons) == len(reasons), found.reasons
     for sentence, expected in zip(found.reasons, reasons):
         assert re.search(expected, sentence)
+
+
+@pytest.mark.parametrize("A", [model([2, 2, 1]), model([9, 9, 1])], ids=["edge by edge", "input by input"])
+def test_exchanged_weights_are_named(A):
+    assert compare(A, understood(transposed("spline", "base"))).reasons == (
+        "B is A with spline weights and base weights as (input, output)",
+    )
+
+
+def test_edges_that_are_as_they_were_are_not_blamed():
+    """Exchanged weights (input, output): that of edge 0, 0 stays where it is. Edges in other places are not switched off."""
+    found = compare(model([2, 2, 1]), understood(transposed("spline", "base"))).parting
+    assert {found.output, found.input} == {0, 1} and found.others == 1
+    reverse = SimpleNamespace(forward=lambda network, x: own.forward(network, x)[:, ::-1])
+    assert "switched off" not in "".join(compare(model([2, 3, 2]), reverse).reasons)
 
 
 def test_what_is_not_offered_is_asked_in_another_form():
@@ -504,6 +535,8 @@ def test_an_implementation_may_write_into_its_arguments():
         (lambda network, x: "no numbers", "B raised ValueError: could not convert string to float"),
         (lambda network, x: [][0], "B raised IndexError"),
         (lambda network, x: exit(3), "B raised SystemExit: 3"),
+        (lambda network, x: own.forward(network, x) + 0j, "B raised TypeError: the answer must be real, but it is complex"),
+        (lambda network, x: pytest.skip("not today"), "B raised Skipped: not today"),
         (None, "B does not offer this: nothing"),
     ],
 )
@@ -514,6 +547,15 @@ def test_a_crash_is_a_report(forward, said):
     found = compare(A, SimpleNamespace(forward=forward or nothing))
     assert not found.equal and found.absolute is None and found.parting is None and said in found.reasons[0]
     assert "B gives no outputs" in str(found) and json.loads(found.json())["absolute"] is None
+
+
+def test_an_object_that_raises_whatever_it_is_asked_for_is_no_implementation():
+    class Opaque:
+        def __getattr__(self, name):
+            raise RuntimeError(name)
+
+    with pytest.raises(ValueError, match="it offers no forward"):
+        compare(A, Opaque())
 
 
 def test_the_layer_that_crashes_is_named():
@@ -591,7 +633,7 @@ def run(capsys, monkeypatch, folder, *arguments):
         (["none.safetensors", "a.safetensors"], 2, "there is no file none.safetensors"),
         (["a.safetensors", "none.npz"], 2, "there is no file none.npz"),
         (["a.safetensors", "nothing.there"], 2, "nothing.there is no file, and no implementation either"),
-        (["a.safetensors", "broken"], 2, "broken is no file, and no implementation either: RuntimeError: two lines"),
+        (["a.safetensors", "broken"], 2, "'broken' gave: RuntimeError: two lines (line 1"),
         (["mine", "a.safetensors"], 2, "A must be a model's file, which an implementation is asked for, but mine is none"),
         (["a.safetensors", "two.safetensors"], 2, "A has 3 inputs and 1 outputs, B 2 inputs and 1 outputs"),
         (["a.safetensors", "b.safetensors", "--data", "none.csv"], 2, "none.csv"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import kanref
-from kanref import golden
+from kanref import cli, golden
 from kanref.golden import conformance, mutants, running
 from kanref.golden.adapters import kanref as own
 from kanref.golden.exact import MP
@@ -172,7 +172,7 @@ def test_a_bound_that_cannot_be_computed_ends_no_report(monkeypatch):
 
 
 def test_kanref_offers_everything():
-    assert conformance.offered(own) == tuple(OPERATIONS)
+    assert all(callable(getattr(own, name)) for name in OPERATIONS)
 
 
 def test_the_table_and_the_json_say_so(report):
@@ -412,8 +412,45 @@ def overwrites(**a):
     return own.bspline(**a)
 
 
+class Unspeakable(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+class Asleep(BaseException):
+    """As the exceptions of pytest.skip and of tasks that were cancelled."""
+
+
+class Opaque:
+    """A lazy library."""
+
+    def __getattr__(self, name):
+        raise RuntimeError(f"no {name} today")
+
+
+class Untold:
+    def __array__(self, *options, **more):
+        raise Asleep("no array")
+
+
+def raises(error):
+    def operation(**a):
+        raise error
+
+    return operation
+
+
 MISBEHAVING = {
     "raises": (lambda **a: 1 / 0, "failed", "ZeroDivisionError: division by zero"),
+    "is skipped": (raises(Asleep("not here")), "failed", "Asleep: not here"),
+    "stops a generator": (raises(GeneratorExit()), "failed", "GeneratorExit: "),
+    "raises what cannot be told": (raises(Unspeakable()), "failed", "Unspeakable:  .line"),
+    "an array that raises": (lambda **a: Untold(), "failed", "Asleep: no array"),
+    "complex": (lambda **a: own.bspline(**a) + 0j, "failed", "TypeError: result must be real, but it is complex"),
+    "a generator": (lambda **a: (row for row in own.bspline(**a)), "failed", "TypeError"),
+    "an array beyond all memory": (lambda **a: np.broadcast_to(np.int8(1), (10**6, 10**7)), "failed", "MemoryError"),
+    "beyond the range": (lambda **a: own.bspline(**a) + 1e308, "failed", "entries are off"),
+    "other rules for errors": (lambda **a: np.seterr(all="raise") and None, "failed", "must have shape"),
     "quits": (quits, "failed", "SystemExit: bye"),
     "nothing": (lambda **a: None, "failed", "must have shape"),
     "text": (lambda **a: "twelve", "failed", "ValueError: could not convert string to float"),
@@ -448,8 +485,53 @@ def test_whatever_an_adapter_does_is_a_line_of_the_report(name):
     first, last = report.outcomes[0], report.outcomes[-1]
     assert (first.status, last.status) == (status, "not offered")
     assert re.search(words, first.why), first.why
-    assert not report.passed and report.table() and json.loads(report.json())
+    assert not report.passed and report.table() and json.loads(report.json(), parse_constant=lambda name: 1 / 0)
     assert golden.load("bspline")[0].arguments()["knots"].any()  # the vectors themselves are out of reach
+
+
+def test_an_object_that_raises_whatever_it_is_asked_for():
+    report = conformance.run(Opaque(), ["bspline"], ["float64"])
+    assert {o.status for o in report.outcomes} == {"failed"} and "RuntimeError: no bspline today" in report.table()
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -1e308, 1e-300])
+def test_one_entry_may_be_anything(number):
+    """In every case of every group: that there is no explanation on which the report ends."""
+
+    def spoilt(a):
+        a = np.array(a, float)
+        a.flat[a.size // 2 : a.size // 2 + 1] = number
+        return a
+
+    def operation(name):
+        find = getattr(own, name)
+        each = lambda found: {k: spoilt(a) for k, a in found.items()} if isinstance(found, dict) else spoilt(found)
+        return lambda **a: each(find(**a))
+
+    report = conformance.run(types.SimpleNamespace(**{name: operation(name) for name in OPERATIONS}), dtypes=["float32"])
+    assert report.table() and json.loads(report.json(), parse_constant=lambda name: 1 / 0) and len(report.failures) > 550
+
+
+def test_what_an_adapter_prints_is_no_part_of_the_report(tmp_path, monkeypatch, capsys):
+    (tmp_path / "talks.py").write_text(
+        "from kanref.golden.adapters import kanref\nprint('imported')\n\n"
+        "def bspline(**a):\n    print('asked')\n    return kanref.bspline(**a)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert cli.main(["conformance", "talks", "--group", "bspline", "--dtype", "float64", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["passed"] and shown.err.startswith("imported\nasked\nasked\n")
+
+
+def test_a_module_that_fails_is_told_in_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "fails.py").write_text("raise RuntimeError('boom')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert cli.main(["conformance", "fails"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("kanref: error: adapter must be MODULE:NAME") and said.count("\n") == 1
+    assert said.endswith("RuntimeError: boom (line 1 of fails.py, in <module>)\n")
 
 
 def test_an_interrupt_passes():
@@ -560,38 +642,71 @@ def test_rows_of_the_ledger_are_named():
                 continue  # kanref's part of this library refuses NaN
             assert conformance.examine(library, case_named(name)).rows == (row,)
         assert conformance.examine(library, case_named("layers/degree-0")).rows == ("B3",)
-    lost = adapter(**later("jet", lambda J: J * np.nan))
+    lost = adapter(jet=lambda network, **a: own.jet(network, **a) * (np.nan if repeated(network) else 1))
     outcome = conformance.examine(lost, case_named("jets/2-2-1-repeated"))
     assert outcome.rows == ("B1", "B2")
     assert conformance.Report((outcome,)).ledger == {"B1": 1, "B2": 1}
     alone = conformance.examine(on_splines(wiped), case_named(asked[0]))
     assert conformance.Report((outcome, alone)).ledger == {"B1": 2}
     assert "known defects, rows of `kanref ledger`: B1 (2)" in conformance.Report((outcome, alone)).table()
-    assert conformance.examine(lost, case_named("jets/2-3-1-degree-3")).rows == ()  # no knots coincide there
+
+
+@pytest.mark.parametrize("group", golden.groups())
+@pytest.mark.parametrize("answer", [np.nan, 0.0, None], ids=["NaN", "zeros", "an exception"])
+def test_what_happens_everywhere_is_put_down_to_no_row(group, answer):
+    """A library that knows nothing at all has none of the known defects."""
+    same = {name: changed_everywhere(name, answer) for name in OPERATIONS}
+    assert conformance.run(types.SimpleNamespace(**same), [group], ["float64"]).ledger == {}
+
+
+def changed_everywhere(name, answer):
+    def operation(**arguments):
+        if answer is None:
+            raise ArithmeticError
+        found = getattr(own, name)(**arguments)
+        return {key: a * answer for key, a in found.items()} if isinstance(found, dict) else found * answer
+
+    return operation
+
+
+def repeated(network):
+    return any((np.diff(layer["knots"]) == 0).any() for layer in network if "knots" in layer)
 
 
 def test_refits_updates_and_refusals_have_rows():
     sparse = case_named("extension/sparse-uniform-degree-3-5-intervals")
-    zero, lost = adapter(**later("refit", lambda c: 0 * c)), adapter(**later("refit", lambda c: c * np.nan))
-    assert conformance.examine(zero, sparse).rows == ("B4", "B6")
-    assert conformance.examine(lost, sparse).rows == ("B13",)
     dense = case_named("extension/samples-uniform-degree-3-3-to-6")
-    assert conformance.examine(zero, dense).rows == conformance.examine(lost, dense).rows == ()
+    few = lambda a: a["samples"] is not None and np.array_equal(a["samples"], sparse.arguments("float64")["samples"])
+    for number, known in ((0.0, ("B4", "B6")), (np.nan, ("B13",))):
+        gives_up = adapter(refit=lambda number=number, **a: own.refit(**a) * (number if few(a) else 1))
+        assert conformance.examine(gives_up, sparse).rows == known
+        assert conformance.examine(adapter(**later("refit", lambda c, number=number: c * number)), sparse).rows == ()
+        assert conformance.examine(adapter(**later("refit", lambda c, number=number: c * number)), dense).rows == ()
     scaled = case_named("updates/efficient-degree-3-scaled")
     scale = scaled.arguments()["network"][0]["scale"][:, :, None]
     twice = adapter(**later("update", lambda found: {**found, "weights": found["weights"] * scale}))
     assert conformance.examine(twice, scaled).rows == ("B10",)
-    refuses = adapter(forward=lambda **a: 1 / 0)
+    refuses = adapter(forward=lambda network, x: own.forward(network, x) if network[0].get("degree") else 1 / 0)
     assert conformance.examine(refuses, case_named("layers/degree-0")).rows == ("B3",)
-    assert conformance.examine(refuses, case_named("layers/degree-1")).rows == ()
-    scores = adapter(attribution=lambda **a: 1 / 0)
+    mixed = lambda network: any({2, 3} <= set(layer.get("arity", ())) for layer in network)
+    scores = adapter(attribution=lambda network, **a: 1 / 0 if mixed(network) else own.attribution(network, **a))
     words = "products of different arities are refused where edges get scores, as by pykan 0.2.8"
     assert words in conformance.examine(scores, case_named("attribution/backward-products-of-2-and-3")).why
     assert words not in conformance.examine(scores, case_named("attribution/backward-product")).why
-    still = adapter(penalty=lambda **a: {key: b * (key == "value") for key, b in own.penalty(**a).items()})
-    why = conformance.examine(still, case_named("penalties/edge_forward_sum-size-2-3-1")).why
-    assert "it is magnitudes that no gradient passes, as pykan 0.2.8" in why
+    for detached, said in ((lambda metric: metric == "edge_forward_sum", True), (lambda metric: True, False)):
+        why = conformance.examine(without_gradient(detached), case_named("penalties/edge_forward_sum-size-2-3-1")).why
+        assert ("it is magnitudes that no gradient passes, as pykan 0.2.8" in why) == said
     assert rows("as one (ledger B1, B2) and another (ledger B13)") == ("B1", "B2", "B13")
+
+
+def without_gradient(detached):
+    """kanref with penalties that have none for some metrics."""
+
+    def penalty(metric, **a):
+        found = own.penalty(metric=metric, **a)
+        return {key: b * (key == "value" or not detached(metric)) for key, b in found.items()}
+
+    return adapter(penalty=penalty)
 
 
 def test_numbers_of_the_ledger_exist():
@@ -610,6 +725,26 @@ def test_numbers_of_the_ledger_exist():
 def test_adapters_that_are_not_there(name):
     with pytest.raises(ValueError, match="adapter must be MODULE:NAME of something that can be imported, but"):
         conformance.load(name)
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("import nothing", "No module named 'nothing'"),
+        ("raise RuntimeError('two\\nlines')", r"RuntimeError: two lines \(line 1 of .*.py, in <module>\)"),
+        ("def f(:", "SyntaxError: "),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("class adapter:\n    def __init__(self): 1 / 0", "ZeroDivisionError: division by zero"),
+        ("def __getattr__(name): raise KeyError(name)", "KeyError: "),
+    ],
+)
+def test_modules_that_fail_while_they_are_imported(text, said, tmp_path, monkeypatch):
+    name = tmp_path.name  # another for every text
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=f"but '{name}' gave: .*{said}") as error:
+        conformance.load(name)
+    assert "\n" not in str(error.value)
 
 
 def test_adapters_are_modules_objects_or_classes():
@@ -653,7 +788,7 @@ def test_libraries_show_their_known_defects_and_nothing_sound_is_blamed(name, tm
 def library(pytester):
     """Somebody's library with an adapter and a test of its own."""
     pytester.makepyfile(
-        mine="""
+        somebodys="""
         from kanref.golden.adapters import kanref
 
         def base_function(name, x, order):
@@ -670,14 +805,14 @@ def library(pytester):
 
 
 def test_plugin_makes_every_case_a_test(library):
-    result = library("--kanref-adapter", "mine", "-k", "silu or zero-order or tanh-order or mine", "-rs")
+    result = library("--kanref-adapter", "somebodys", "-k", "silu or zero-order or tanh-order or mine", "-rs")
     cases = sum(len(golden.load(group)) for group in golden.groups())
     result.assert_outcomes(passed=9, skipped=24, failed=8, deselected=2 * cases + 1 - 41)
     result.stdout.fnmatch_lines(["*it is twice what is expected*", "*no such function here*"])
 
 
 def test_plugin_in_one_precision(library):
-    library("--kanref-adapter", "mine", "--kanref-dtype", "float64", "-k", "silu").assert_outcomes(
+    library("--kanref-adapter", "somebodys", "--kanref-dtype", "float64", "-k", "silu").assert_outcomes(
         passed=4, deselected=1 + sum(len(golden.load(g)) for g in golden.groups()) - 4
     )
 
@@ -686,7 +821,17 @@ def test_plugin_stays_away_unless_asked(library):
     library().assert_outcomes(passed=1)
 
 
-def test_plugin_refuses_adapters_that_are_not_there(library):
-    result = library("--kanref-adapter", "nobody")
+def test_plugin_finds_adapters_in_the_current_folder(pytester):
+    pytester.makepyfile(here="from kanref.golden.adapters.kanref import base_function")
+    plugins = "-p", "kanref.golden.pytest_plugin", "-p", "no:xdist"
+    result = pytester.runpytest_inprocess(*plugins, "--kanref-adapter", "here", "-k", "silu")
+    assert result.parseoutcomes()["passed"] == 8
+
+
+@pytest.mark.parametrize("processes", [[], ["-n", "2"]], ids=["one process", "two"])
+def test_plugin_refuses_adapters_that_are_not_there(pytester, processes):
+    if processes:
+        pytest.importorskip("xdist")
+    result = pytester.runpytest_inprocess("-p", "kanref.golden.pytest_plugin", "--kanref-adapter", "nobody", *processes)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*adapter must be MODULE:NAME*nobody*"])

@@ -11,6 +11,7 @@ inherits a difference; in it the input map, the edges, the bias, the nodes, in t
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from kanref.compare.parting import Parting, Row, far, matched, place, rearranged
 from kanref.compare.reasons import factors, why
 from kanref.compare.report import Comparison, Verdict
 from kanref.compare.samples import samples
-from kanref.compare.sides import Foreign, Own, Refused, network_of, without_scaling
+from kanref.compare.sides import Foreign, Own, Refused, listening, network_of, without_scaling
 from kanref.compare.tolerance import fair
 from kanref.golden import explain
 from kanref.golden.adapters import kanref as known
@@ -33,16 +34,15 @@ __all__ = ["Comparison", "Parting", "Row", "compare", "opened"]
 
 def opened(name):
     """The `Model` in a file of any library, else the adapter MODULE:NAME. ValueError or OSError in one line if it is neither."""
-    from kanref.golden.conformance import load, raised
+    from kanref.golden.conformance import load
     from kanref.interop import convert
 
     if os.path.exists(name) or os.path.exists(f"{name}_state") or not MODULE.fullmatch(name) or name.endswith(SUFFIXES):
         return convert.load(name)[0]
     try:
         return load(name)
-    except Exception as error:  # of a module that fails while it is imported
-        said = str(error) if isinstance(error, ValueError) else raised(error)
-        raise ValueError(f"{name} is no file, and no implementation either: {' '.join(said.split())}") from error
+    except ValueError as error:
+        raise ValueError(f"{name} is no file, and no implementation either: {error}") from error
 
 
 # ------------------------------------------------------------------------------------------------------------ comparing
@@ -76,9 +76,16 @@ def _compared(A, B, X, tolerance, seed, names):
             sizes = [f"{model.width} inputs and {model.net.outputs} outputs" for model in (A, B)]
             raise ValueError(f"A and B must take and give as many numbers, but A has {sizes[0]}, B {sizes[1]}")
         return _models(A, B, samples((A, B), X, seed), tolerance, X is not None, names)
-    if not callable(getattr(B, "forward", None)):
+    if not _offers(B):
         raise ValueError("B must be a Model or an adapter that offers forward(network, x), but it offers no forward")
     return _foreign(A, B, samples((A,), X, seed), tolerance, X is not None, names)
+
+
+def _offers(adapter):
+    """Whether it has a function forward; an object may raise at the question."""
+    with suppress(Refused), listening():
+        return callable(getattr(adapter, "forward", None))
+    return False
 
 
 def _sort(side):

@@ -78,11 +78,21 @@ def variants(layer, B, place, turned=False):
             if foreign:
                 adapter = SimpleNamespace(forward=lambda network, x, change=changed: known.forward(list(map(change, network)), x))
                 side = Foreign(adapter, [layer], B.dtype)
-                yield sentence, getattr(side, place.stage)(0, place.z)
+                if place.kind != "edge" or together(side, B, place):
+                    yield sentence, getattr(side, place.stage)(0, place.z)
             else:
                 yield sentence, value(changed(layer), place)
         except Exception:  # a convention that makes no sense for this layer
             continue
+
+
+def together(side, B, place):
+    """Whether all edges together also give what B's give: one by one, those that are mistaken for others look like none."""
+    try:
+        sums = B.sums(place.layer, place.z)
+    except Refused:
+        return True
+    return bool((far(side.sums(0, place.z), sums) <= place.allowed[:, :, 0]).all())
 
 
 def changes(layer, place, foreign, turned):
@@ -150,7 +160,7 @@ def recursions(own, place):
     for sentence, answer in explain.conventions(case, {"result": dense}):
         B = answer["result"]
         if B.shape == dense.shape and (far(B @ own["spline"][q, p] + rest, b) <= allowed).all():
-            return [f"on that edge, B fits {sentence}"]
+            return [f"on that edge, B fits {sentence.replace('axis 1', 'the functions')}"]
     return []
 
 
@@ -224,17 +234,26 @@ def about_numbers(name, a, b):
     axes = {"coefficients": "output, input, function", "base weights": "output, input"}.get(name, "output")
     where = f"{name} ({axes})"
     if len(changed) <= FEW:
-        return f"{where}: " + ", ".join(f"{list(at)} is {a[at] + 0.0:.9g} in A, {b[at] + 0.0:.9g} in B" for at in changed)
+        return f"{where}: " + ", ".join(f"{list(at)} is {both(a[at], b[at])}" for at in changed)
     if (c := explain.common_factor(b, a)) is not None and near(c * a, b):
         return f"{where}: B's are {explain.NAMES.get(round(c, 9), f'{c:.6g} times')} A's"
     if a.ndim == 3:
         c = (a * b).sum(-1) / np.where((own := (a * a).sum(-1)) == 0, 1, own)
         if near(c[..., None] * a, b):
-            least, most = c.min(), c.max()
-            return f"{where}: B's are A's with another factor on every edge, from {least:.6g} to {most:.6g}"
+            edges = [tuple(map(int, edge)) for edge in np.argwhere((a != b).any(-1))]
+            if len(edges) <= FEW:
+                return f"{where}: " + ", ".join(f"on edge {list(edge)} B's are {c[edge]:.6g} times A's" for edge in edges)
+            least, most = min(c[edge] for edge in edges), max(c[edge] for edge in edges)
+            return f"{where}: on {len(edges)} edges B's are A's times a factor of the edge, from {least:.6g} to {most:.6g}"
     moved = np.abs(np.asarray(a, float) - b)
     worst = [int(i) for i in np.unravel_index(moved.argmax(), a.shape)]
     return f"{where}: {len(changed)} of {a.size} differ, by {moved.max():.3g} at most, at {worst}"
+
+
+def both(a, b):
+    """Two numbers that differ, with digits enough to see it."""
+    digits = 17 if format(a, ".9g") == format(b, ".9g") else 9
+    return f"{a + 0.0:.{digits}g} in A, {b + 0.0:.{digits}g} in B"
 
 
 def about_formulas(own, other):
@@ -246,7 +265,7 @@ def about_formulas(own, other):
         if f != g:
             found.append(f"on edge {list(edge)} (output, input) A has {f}, B {g}")
         elif not np.array_equal(row, line):
-            numbers = "; ".join(f"{n} {u:.9g} in A, {v:.9g} in B" for n, u, v in zip("abcd", row, line) if u != v)
+            numbers = "; ".join(f"{n} {both(u, v)}" for n, u, v in zip("abcd", row, line) if u != v)
             found.append(f"on edge {list(edge)} (output, input) {f} has other constants: {numbers}")
     return found[:FEW] + [f"and so on {len(found) - FEW} more edges"] * (len(found) > FEW)
 
@@ -266,7 +285,7 @@ def about_knots(own, other, samples):
         return [f"{text}: A's {A}, B's {B}"]
     p = rows[0]
     i = int(np.abs(a[p] - b[p]).argmax())
-    return [f"{text}, most at knot {i} of input {p}: {a[p, i]:.9g} in A, {b[p, i]:.9g} in B"]
+    return [f"{text}, most at knot {i} of input {p}: {both(a[p, i], b[p, i])}"]
 
 
 def origin(t, degree, rows, samples):
@@ -326,11 +345,17 @@ def arrays(A, B, place):
 
 
 def factors(place):
-    """The number that B's values are A's times, where they part."""
+    """The number that B's values are A's times, where they part, or by which they are more."""
     beyond = place.beyond
     at = beyond.any(0)
-    c = explain.common_factor(place.b[:, at], place.a[:, at]) if len(beyond) >= FEW else None
-    return [] if c is None else [f"what B makes there is {explain.NAMES.get(round(c, 5), f'{c:.6g} times')} what A makes"]
+    if len(beyond) < FEW:
+        return []
+    if (c := explain.common_factor(place.b[:, at], place.a[:, at])) is not None:
+        return [f"what B makes there is {explain.NAMES.get(round(c, 5), f'{c:.6g} times')} what A makes"]
+    with np.errstate(invalid="ignore"):
+        more = place.b[:, at] - place.a[:, at]
+    fits = np.isfinite(more).all() and (np.abs(more - more.mean()) <= place.allowed[:, at]).all()
+    return [f"what B makes there is what A makes, and {more.mean():.6g} more"] if fits else []
 
 
 def whereabouts(own, place):

@@ -118,7 +118,7 @@ class Verdict:
             if not self.equal and (difference <= self.single).all():
                 words = f"The difference is {within}."
                 if not reasons:
-                    reasons.append(f"somewhere numbers are, or pass through, single precision: the difference is {within}")
+                    reasons.append(f"it may be that numbers are, or pass through, single precision: the difference is {within}")
             elif not self.equal:
                 words = f"It is more than rounding: what float32 may do has the {bound} there."
             elif other:

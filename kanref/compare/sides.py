@@ -15,12 +15,13 @@ import numpy as np
 from kanref.bases import BASE_FUNCTIONS, BSpline, MinMax, Pointwise
 from kanref.edges import Symbolic
 from kanref.free_knots import FreeKnots
-from kanref.golden.conformance import raised
+from kanref.golden.conformance import raised, real, words
+from kanref.interop.parts import unwrapped
 from kanref.network import KAN
 from kanref.nodes import AFFINE
-from kanref.weights import Masked, Scaled
 
 NODES = "arity", *AFFINE
+SINGLY = 64  # edges of a layer that an implementation is asked for one by one; of larger ones, input by input
 
 
 class Refused(Exception):
@@ -35,8 +36,10 @@ def listening():
         try:
             yield
         except NotImplementedError as error:
-            raise Refused(f"does not offer this: {error}") from error
-        except (Exception, SystemExit) as error:
+            raise Refused(f"does not offer this: {words(error)}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # pytest.skip and others are no Exception
             raise Refused(f"raised {raised(error)}") from error
 
 
@@ -102,9 +105,9 @@ class Foreign:
         x = np.ascontiguousarray(x, self.dtype)
         with listening():
             try:
-                y = np.asarray(self.adapter.forward(network=deepcopy(network), x=x.copy()), float)
+                y = real(self.adapter.forward(network=deepcopy(network), x=x.copy()), "the answer")
             except NotImplementedError:
-                y = np.asarray(self.adapter.forward(network=deepcopy([folded(l) for l in network]), x=x.copy()), float)
+                y = real(self.adapter.forward(network=deepcopy([folded(l) for l in network]), x=x.copy()), "the answer")
         if y.shape != shape:
             raise Refused(f"gave shape {y.shape}, expected {shape}")
         return y
@@ -118,9 +121,12 @@ class Foreign:
         return x if name is None else BASE_FUNCTIONS[name].derivatives(x, 0)[1][0, ..., 0]
 
     def edges(self, l, z):
-        """One input at a time, the weights of all others being 0."""
-        layer = without(self.network[l], "normalise", "bias", *NODES)
-        return np.stack([self.ask([alone(layer, p)], z) for p in range(z.shape[1])], -1)
+        """One at a time, the weights of all others being 0; all of one input in large layers."""
+        layer, inputs = without(self.network[l], "normalise", "bias", *NODES), range(z.shape[1])
+        outputs = range(_outputs(layer))
+        if len(outputs) * len(inputs) > SINGLY:
+            return np.stack([self.ask([alone(layer, p)], z) for p in inputs], -1)
+        return np.stack([np.stack([self.ask([alone(layer, p, q)], z)[:, q] for q in outputs], 1) for p in inputs], -1)
 
     def sums(self, l, z):
         return self.ask([without(self.network[l], "normalise", *NODES)], z)
@@ -172,7 +178,8 @@ def written(layer, arrays):
         if kind == "formulas":
             found |= {"formulas": [[q, p, f.name] for q, p, f in term.formulas], "affine": own["affine"]}
             continue
-        W, scale, masks[kind] = unwrapped(term.weights, own)
+        weights, scale, masks[kind] = unwrapped(term.weights, own)
+        W = np.array(weights.tensor(own))
         if kind == "base":
             found |= {"base": W[:, :, 0] if scale is None else W[:, :, 0] * scale, "base_function": basis.name}
             continue
@@ -192,18 +199,6 @@ def written(layer, arrays):
         own = {name: arrays.get(name, layer.nodes.constants.get(name)) for name in AFFINE}
         found |= {"arity": list(layer.nodes.arity), **{n: a.astype(dtype) for n, a in own.items() if a is not None}}
     return found
-
-
-def unwrapped(weights, arrays):
-    """W (Q, P, K), scale and mask (Q, P) or None, of weights that may be scaled and masked."""
-    scale = mask = None
-    while isinstance(weights, Masked | Scaled):
-        if isinstance(weights, Masked):
-            mask = weights.mask if mask is None else mask * weights.mask
-        else:
-            scale = arrays["scale"] if scale is None else scale * arrays["scale"]
-        weights = weights.inner
-    return np.array(weights.tensor(arrays)), scale, mask
 
 
 def folded(layer):
@@ -227,15 +222,15 @@ def without(layer, *names):
     return {name: a for name, a in layer.items() if name not in names}
 
 
-def alone(layer, p):
-    """A layer with the edges of one input alone."""
+def alone(layer, p, q=slice(None)):
+    """A layer with the edges of one input alone, or the one of them to output q."""
     found = dict(layer)
     for name in ("spline", "base"):
         if name in layer:
             found[name] = np.zeros_like(layer[name])
-            found[name][:, p] = layer[name][:, p]
+            found[name][q, p] = layer[name][q, p]
     if "formulas" in layer:
-        kept = [n for n, edge in enumerate(layer["formulas"]) if edge[1] == p]
+        kept = [n for n, edge in enumerate(layer["formulas"]) if edge[1] == p and q in (edge[0], slice(None))]
         found |= {"formulas": [layer["formulas"][n] for n in kept], "affine": layer["affine"][kept]}
         found = found if kept else without(found, "formulas", "affine")
     return found

@@ -4,10 +4,15 @@
     pytest --kanref-adapter mylib.kanref_adapter -k bspline   those whose names match
     pytest --kanref-adapter mylib.kanref_adapter --kanref-dtype float64
 
-The tests are named kanref[GROUP/CASE-DTYPE]; what an adapter does not offer is skipped, with the reason.
+The adapter is looked for in the current folder, too. The tests are named kanref[GROUP/CASE-DTYPE]; what an adapter does not
+offer is skipped, with the reason.
 """
 
+import sys
+
 import pytest
+
+ADAPTER = pytest.StashKey()
 
 
 class Mismatch(Exception):
@@ -45,18 +50,26 @@ def pytest_addoption(parser):
     group.addoption("--kanref-dtype", choices=("float64", "float32"), help="in one precision only")
 
 
+def pytest_configure(config):
+    """Loads the adapter here, so that a wrong name is told under pytest -n, too: nobody hears the processes that collect."""
+    if name := config.getoption("--kanref-adapter"):
+        from kanref.golden.conformance import load
+
+        sys.path.insert(0, str(config.invocation_params.dir))
+        try:
+            config.stash[ADAPTER] = load(name)
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from None
+
+
 @pytest.hookimpl(tryfirst=True)  # before -k and -m choose
 def pytest_collection_modifyitems(session, config, items):
-    name, dtype = config.getoption("--kanref-adapter"), config.getoption("--kanref-dtype")
-    if not name:
+    if ADAPTER not in config.stash:
         return
     from kanref import golden
-    from kanref.golden.conformance import DTYPES, load
+    from kanref.golden.conformance import DTYPES
 
-    try:
-        adapter = load(name)
-    except ValueError as error:
-        raise pytest.UsageError(str(error)) from None
+    adapter, dtype = config.stash[ADAPTER], config.getoption("--kanref-dtype")
     for case in (case for group in golden.groups() for case in golden.load(group)):
         for precision in [dtype] if dtype else DTYPES:
             options = {"name": f"kanref[{case.id}-{precision}]", "case": case, "dtype": precision, "adapter": adapter}

@@ -209,8 +209,8 @@ def edges(layer, arrays, l, report):
     return Edges(shape, tuple(splines[:1]), tuple(others), formulas, bias, nodes.arity, affine, nodes.trained)
 
 
-def _split(weights, arrays, place, report):
-    """W (Q, P, K), scale and mask (Q, P) or None, of weights that may be scaled and masked."""
+def unwrapped(weights, arrays):
+    """The weights inside, scale and mask (Q, P) or None, of weights that may be scaled and masked."""
     scale = mask = None
     while isinstance(weights, Masked | Scaled):
         if isinstance(weights, Masked):
@@ -218,6 +218,12 @@ def _split(weights, arrays, place, report):
         else:
             scale = arrays["scale"] if scale is None else scale * arrays["scale"]
         weights = weights.inner
+    return weights, scale, mask
+
+
+def _split(weights, arrays, place, report):
+    """W (Q, P, K), scale and mask, as `unwrapped`."""
+    weights, scale, mask = unwrapped(weights, arrays)
     if not isinstance(weights, Full):
         report.changed.append(f"{place}: {type(weights).__name__} weights are written out in full")
     return np.asarray(weights.tensor(arrays)), scale, mask
