@@ -534,12 +534,19 @@ def test_a_module_that_fails_is_told_in_one_line(tmp_path, monkeypatch, capsys):
     assert said.endswith("RuntimeError: boom (line 1 of fails.py, in <module>)\n")
 
 
-def test_an_interrupt_passes():
-    def interrupted(**a):
-        raise KeyboardInterrupt
+def test_an_interrupt_keeps_what_has_been_asked():
+    answers = iter(range(7))
 
-    with pytest.raises(KeyboardInterrupt):
-        conformance.run(types.SimpleNamespace(bspline=interrupted), ["bspline"])
+    def interrupted(**a):
+        if next(answers) == 5:
+            raise KeyboardInterrupt
+        return own.bspline(**a)
+
+    report = conformance.run(types.SimpleNamespace(bspline=interrupted), ["bspline"])
+    assert [outcome.status for outcome in report.outcomes] == ["passed"] * 5
+    assert report.left == 2 * len(golden.load("bspline")) - 5 and not report.passed
+    assert f"interrupted: {report.left} more were not asked" in report.table()
+    assert json.loads(report.json())["left"] == report.left
 
 
 def test_lists_and_single_numbers_are_answers_too():

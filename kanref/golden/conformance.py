@@ -74,14 +74,18 @@ def load(name):
 
 
 def run(adapter, groups=None, dtypes=DTYPES, progress=None):
-    """A `Report` on an adapter: all groups for None, both precisions; progress(done, total) after each case."""
+    """A `Report` on an adapter: all groups for None, both precisions; progress(done, total) after each case. Ctrl-C ends it with
+    what has been asked until then."""
     names = golden.groups() if groups is None else list(groups)
     cases = [(case, dtype) for group in names for case in golden.load(group) for dtype in dtypes]
     outcomes = []
-    for case, dtype in cases:
-        outcomes.append(examine(adapter, case, dtype))
-        if progress is not None:
-            progress(len(outcomes), len(cases))
+    try:
+        for case, dtype in cases:
+            outcomes.append(examine(adapter, case, dtype))
+            if progress is not None:
+                progress(len(outcomes), len(cases))
+    except KeyboardInterrupt:
+        return Report(tuple(outcomes), len(cases) - len(outcomes))
     return Report(tuple(outcomes))
 
 
@@ -220,14 +224,15 @@ def by_definition(case, dtype):
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Outcomes in the order of the cases."""
+    """Outcomes in the order of the cases; left: how many were not asked, because of Ctrl-C."""
 
     outcomes: tuple
+    left: int = 0
 
     @property
     def passed(self):
-        """Whether nothing failed, and something was offered."""
-        return not self.failures and any(outcome.status == "passed" for outcome in self.outcomes)
+        """Whether all was asked, nothing failed, and something was offered."""
+        return not self.left and not self.failures and any(outcome.status == "passed" for outcome in self.outcomes)
 
     @cached_property
     def failures(self):
@@ -280,6 +285,8 @@ class Report:
         verdict = f"{len(self.outcomes)} questions: {told(sum(self.counts.values(), Counter()))}"
         if len(self.counts) > 1:
             verdict = "\n".join([verdict, *(f"  {dtype}: {told(counts)}" for dtype, counts in self.counts.items())])
+        if self.left:
+            verdict += f"\ninterrupted: {self.left} more were not asked"
         if self.ledger:
             shown = ", ".join(f"{row} ({count})" for row, count in self.ledger.items())
             verdict += f"\nknown defects, rows of `kanref ledger`: {shown}"
@@ -289,7 +296,8 @@ class Report:
         """The summary and all failures as JSON."""
         names = "ulps", "rounding", "relative", "rows", "why"
         keep = lambda o: {"id": o.case.id, "precision": o.dtype, **{name: getattr(o, name) for name in names}}
-        content = {"version": golden.VERSION, "passed": self.passed, "ledger": self.ledger, "groups": self.summary()}
+        content = {"version": golden.VERSION, "passed": self.passed, "left": self.left, "ledger": self.ledger}
+        content["groups"] = self.summary()
         return json.dumps(content | {"failures": [keep(outcome) for outcome in self.failures]}, indent=1)
 
 
