@@ -1,4 +1,4 @@
-"""The command line: `kanref fit | predict | demo | solve | adapt | check | reproduce | bench`.
+"""The command line; `kanref --help` lists the commands, from fit and solve to conformance, compare and ledger.
 
 Exit codes: 0 done; 1 a check failed; 2 the input or the arguments cannot be used (one line on stderr says why); 130
 ended by Ctrl-C, after the best so far was written if there was any. Results go to stdout, remarks and bars to stderr.

@@ -446,19 +446,20 @@ def test_interrupting_ends_the_worker(folder):
         f"import os, time\n\ndef b1():\n    open({str(folder / 'pid')!r}, 'w').write(str(os.getpid()))\n    time.sleep(60)\n"
     )
     program = f"""
+import signal
 from pathlib import Path
 from kanref.ledger.peers import Peer, ask
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job of a shell ignores
 ask(peers={{"fake": Peer("json", "no-such", "1")}}, folder=Path({str(folder)!r}))
 """
-    parent = subprocess.Popen(
-        [sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        pid = _once(lambda: (folder / "pid").exists() and (folder / "pid").read_text())
-        parent.send_signal(signal.SIGINT)
-        assert "KeyboardInterrupt" in parent.communicate(timeout=30)[1]
-    finally:
-        parent.kill()
+    options = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen([sys.executable, "-c", program], **options) as parent:
+        try:
+            pid = _once(lambda: (folder / "pid").exists() and (folder / "pid").read_text())
+            parent.send_signal(signal.SIGINT)
+            assert "KeyboardInterrupt" in parent.communicate(timeout=30)[1]
+        finally:
+            parent.kill()
     assert _once(lambda: not _alive(int(pid)))
 
 

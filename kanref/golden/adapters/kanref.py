@@ -17,12 +17,12 @@ from kanref.weights import Full, LoTRA, Masked, Scaled, Tucker
 # The largest errors of kanref's own kernels by group, (float64, float32), at most, in ulps as `Outcome` counts them. Where
 # float32 is 1 the calculation runs in float64. tests/test_conformance.py measures them.
 ULPS = {
-    "adam": (12, 80), "attribution": (2, 3), "base": (4, 5), "bases": (5, 5), "bspline": (3, 3),
-    "change-of-basis": (2, 1), "extension": (40, 1), "free-knots": (1, 3), "functions": (10, 4), "gradients": (12, 10),
-    "grids": (2, 1), "hessian-vector": (30, 30), "hosvd": (8, 2), "inputs": (12, 8), "insertion": (2, 1),
-    "jets": (10, 4), "layers": (3, 2), "lbfgs": (40, 12), "losses": (1, 2), "lotra": (10, 25), "magnitudes": (2, 2),
-    "networks": (4, 6), "nodes": (2, 3), "penalties": (10, 10), "pinn": (150, 100), "prolongation": (1, 1),
-    "refinement": (1, 1), "tucker": (1, 2), "updates": (40, 1),
+    "adam": (20, 100), "attribution": (3, 3), "base": (4, 5), "bases": (8, 8), "bspline": (3, 4),
+    "change-of-basis": (2, 1), "extension": (60, 1), "free-knots": (1, 4), "functions": (15, 5), "gradients": (20, 15),
+    "grids": (3, 1), "hessian-vector": (50, 50), "hosvd": (12, 3), "inputs": (15, 10), "insertion": (2, 1),
+    "jets": (12, 5), "layers": (3, 2), "lbfgs": (60, 15), "losses": (1, 2), "lotra": (15, 30), "magnitudes": (3, 3),
+    "networks": (5, 7), "nodes": (2, 4), "penalties": (12, 12), "pinn": (200, 150), "prolongation": (1, 1),
+    "refinement": (1, 1), "tucker": (1, 2), "updates": (60, 1),
 }  # fmt: skip
 
 PLACES = {"spline": "spline.W", "base": "base.W", "scale": "spline.scale", "affine": "symbolic.affine"}
