@@ -23,7 +23,7 @@ from kanref.sparsify import METRICS
 from kanref.sparsify.attribution import METHODS, SCORES
 
 GROUPS = golden.groups()
-SAMPLES = {"bspline": 40, "gradients": 2, "lotra": 1, "hessian-vector": 2, "pinn": 1, "extension": 3, "insertion": 9}
+SAMPLES = {"bspline": 40, "gradients": 2, "lotra": 1, "hessian-vector": 5, "pinn": 1, "extension": 3, "insertion": 9}
 SAMPLES |= {"refinement": 6, "magnitudes": 3, "penalties": 1, "lbfgs": 5, "inputs": 4}  # cases of slow groups
 QUICK = [group for group in GENERATORS if group not in SAMPLES]
 ALL = [case for group in GROUPS for case in golden.load(group)]

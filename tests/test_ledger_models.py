@@ -194,7 +194,7 @@ def layer_norm(patch):
 
 
 def nothing_fails(patch):
-    patch.setattr(conformance, "judged", lambda case, dtype, found: conformance.Outcome(case, dtype, "passed"))
+    patch.setattr(conformance, "judged", lambda case, dtype, found, special: conformance.Outcome(case, dtype, "passed"))
 
 
 DEFECTS = [

@@ -82,7 +82,7 @@ def test_the_defects_that_are_counted_are_recorded():
 
     rows = {row.number: row for row in ledger.rows()}
     wrong = [peer for (number, peer), answer in read().items() if not meets(rows[number], answer)]
-    told = README.read_text().split("<!-- ledger -->", 1)[1].split(":", 1)[0]
+    told = README.read_text().split("<!-- ledger -->", 1)[1].split("(", 1)[0]
     counts = {name.replace("-", "_").lower(): int(count) for count, name in re.findall(r"(\d+) (?:rows )?for ([\w-]+)", told)}
     assert counts == {peer: wrong.count(peer) for peer in ("pykan", "efficient_kan", "jaxkan")}
 

@@ -205,22 +205,62 @@ def hessian_vector_by_hand(network, x, target, v):
     return {name: np.imag(a) / second.STEP for name, a in second.backward(tilted, x, target).items()}
 
 
+def hessian_vector_by_steps(network, x, target, v, step=2.0**-10):
+    """The same for any network, in floats: Richardson's central differences of gradients by complex steps."""
+    arrays = second.trained(network)
+    theta, direction = second.flattened(arrays), second.flattened(v)
+
+    def slope(s):
+        moved = second.replaced(network, second.unflattened(theta + s * direction, arrays))
+        return second.flattened(second.gradient(lambda n: _loss("mse", second.values(n, x), target), moved))
+
+    central = lambda h: (slope(h) - slope(-h)) / (2 * h)
+    return second.unflattened((4 * central(step / 2) - central(step)) / 3, arrays)
+
+
+SUMS = {"one-layer": ([2, 2], 3), "2-2-1": ([2, 2, 1], 3), "degree-4": ([2, 2, 1], 4), "deep": ([1, 2, 1, 1], 3)}
+BENT = {  # Hessian-vector products of other kinds; masks, maps and nodes are those of the first layer
+    "clamped-knots": {"kind": "clamped"},
+    "outside-linear": {"outside": "linear", "degree": 2},
+    "outside-clamp": {"outside": "clamp"},
+    "splines-alone": {"base": None},
+    "base-tanh": {"base": "tanh"},
+    "tanh-before": {"normalise": "tanh"},
+    "masked": {"mask": [[1, 0], [1, "1/2"]]},
+    "product": {"arity": (1, 2)},
+    "products-of-2-and-3": {"arity": (2, 3)},
+}
+
+
 def hessian_vectors():
-    """Sums of splines, base functions and biases."""
-    kinds = {"one-layer": ([2, 2], 3), "2-2-1": ([2, 2, 1], 3), "degree-4": ([2, 2, 1], 4), "deep": ([1, 2, 1, 1], 3)}
-    for name, (widths, degree) in kinds.items():
-        draw = Draw("hessian", name)
-        network = [layer(draw, Q, P, degree=degree, bias=True, kind="nonuniform") for P, Q in zip(widths, widths[1:])]
-        x, target = draw(3, widths[0], bits=10) * Fraction(3, 4), draw(3, widths[-1], low=-2, high=2)
+    """Sums of splines, base functions and biases; policies outside, input maps, masks, products."""
+    exactly = f"central differences of {STEPPED}"
+    call = "(g(theta + h v) - g(theta - h v)) / 2 h for gradients g by complex steps through spec"
+
+    def one(name, draw, network, x, second_route, route, tolerance=1e-12):
+        target = draw(3, 2 if name == "one-layer" else 1, low=-2, high=2)
         v = {key: draw(*a.shape) for key, a in second.trained(network).items()}
         question = network, x, target, v
         expected = exact_hessian_vector(*converted(question, digits))
-        agree(name, expected, hessian_vector_by_hand(*converted(question, float)))
+        agree(name, expected, second_route(*converted(question, float)), tolerance)
         inputs = dict(zip(("network", "x", "target", "direction"), question))
-        by_hand = "complex step through a backward pass by hand on PPoly in float64 (1e-12)"
-        routes = f"central differences of {STEPPED}", by_hand
-        call = "(g(theta + h v) - g(theta - h v)) / 2 h for gradients g by complex steps through spec"
-        yield case("hessian-vector", name, "hessian_vector", inputs, expected, call=call, ulps=128, routes=routes)
+        routes = exactly, route
+        return case("hessian-vector", name, "hessian_vector", inputs, expected, call=call, ulps=128, routes=routes)
+
+    for name, (widths, degree) in SUMS.items():
+        draw = Draw("hessian", name)
+        network = [layer(draw, Q, P, degree=degree, bias=True, kind="nonuniform") for P, Q in zip(widths, widths[1:])]
+        x = draw(3, widths[0], bits=10) * Fraction(3, 4)
+        route = "complex step through a backward pass by hand on PPoly in float64 (1e-12)"
+        yield one(name, draw, network, x, hessian_vector_by_hand, route)
+    for name, options in BENT.items():
+        draw = Draw("hessian", name)
+        nodes = len(options["arity"]) if "arity" in options else 2
+        first = layer(draw, None if "arity" in options else 2, 2, bias=True, **options)
+        alike = {key: options[key] for key in ("degree", "kind", "outside", "base") if key in options}
+        network = [first, layer(draw, 1, nodes, **alike)]
+        route = "Richardson's differences of complex steps through PPoly and closed forms in float64 (1e-8)"
+        yield one(name, draw, network, samples(draw, 2, 3), hessian_vector_by_steps, route, 1e-8)
 
 
 # -------------------------------------------------------------------------------------------------------------- inputs

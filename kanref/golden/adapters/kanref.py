@@ -1,5 +1,7 @@
 """kanref itself: its fast code behind the protocol. Every operation is offered."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from kanref import bases, functions, grids, jets, objectives, optimize, sparsify, tensors
@@ -161,25 +163,29 @@ def input_hessian(network, x):
 
 
 def hessian_vector(network, x, target, direction):
-    """Exact, by the pullback of a jet.
+    """Exact, by the pullback of a jet, for sums that are linear in what is trained, and nodes that are not trained.
 
-    With z' and theta' = v the change of the values, a layer's jet has the slope y' = (its jet's slope at z') + y(v; z); and for
-    the adjoint jet (y_bar', y_bar) the pullback gives the changes theta_bar' and z_bar' beside z_bar.
+    With z' and theta' = v the change of the values, the jet of a layer's sums has the slope u' = (its jet's slope at z') +
+    u(v; z); and for the adjoint jet (u_bar', u_bar) the pullback gives the changes theta_bar' and z_bar' beside z_bar.
     """
+    if any(layer.keys() & {"scale", "affine", *TUCKER, *AFFINE} for layer in network):
+        raise NotImplementedError("only for layers that are linear in what is trained")
     net, theta = built(network)
     own, v = net.of_layers(theta), net.of_layers(joined(net, direction).astype(theta.dtype))
     z, tape = jets.seed(x, np.zeros((1, net.inputs))), []
     for layer, arrays, change in zip(net.layers, own, v):
-        moved, record = layer.forward(change, np.ascontiguousarray(z[:1]))
-        y, kept = layer.forward(arrays, z)
-        y[1] += moved[0]
-        tape.append((kept, record))
-        z = y
+        sums = replace(layer, nodes=None)
+        moved, record = sums.forward(change, np.ascontiguousarray(z[:1]))
+        u, kept = sums.forward(arrays, z)
+        u[1] += moved[0]
+        tape.append((sums, kept, record, u))
+        z = layer.nodes.forward({}, u) if layer.nodes else u
     y_bar = np.stack([z[1], z[0] - target, 0 * z[0]]) * z.dtype.type(2 / z[0].size)
     found = np.empty_like(theta)
-    for layer, (kept, record), views in list(zip(net.layers, tape, net.of_layers(found)))[::-1]:
-        arrays_bar, z_bar = layer.pullback(kept, y_bar)
-        z_bar[0] += layer.pullback(record, np.ascontiguousarray(y_bar[1:2]))[1][0]
+    for layer, (sums, kept, record, u), views in list(zip(net.layers, tape, net.of_layers(found)))[::-1]:
+        u_bar = np.ascontiguousarray(layer.nodes.pullback_rows({}, u, y_bar)[1]) if layer.nodes else y_bar
+        arrays_bar, z_bar = sums.pullback(kept, u_bar)
+        z_bar[0] += sums.pullback(record, np.ascontiguousarray(u_bar[1:2]))[1][0]
         for name, view in views.items():
             view[...] = arrays_bar[name]
         y_bar = np.stack([z_bar[0], z_bar[1], 0 * z_bar[0]])

@@ -35,6 +35,8 @@ def model_of(network):
     arity = [layer.get("arity", [1] * _shape(layer)[0]) for layer in network]
     if any(list(own) != sorted(own) or 1 in own[own.count(1) :] for own in arity):
         raise NotImplementedError("sum nodes come before product nodes, these in any order")
+    if len({layer["base_function"] for layer in network if "base" in layer}) > 1:
+        raise NotImplementedError("a model has one base function")
     width = [[_shape(network[0])[1], 0]] + [[own.count(1), len(own) - own.count(1)] for own in arity]
     products = [[]] + [own[own.count(1) :] for own in arity]
     degree = max(layer.get("degree", 1) for layer in network)
