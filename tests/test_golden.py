@@ -301,8 +301,8 @@ def test_the_program_says_what_it_wrote(monkeypatch, capsys):
 
 @pytest.mark.parametrize("module", ["mpmath", "tensorly"])
 def test_the_program_says_what_to_install(module):
-    """Without the extra `test`: one line, whether at the start or on the way."""
-    code = f"import sys; sys.modules[{module!r}] = None; from kanref.golden.__main__ import main; main(['tucker'])"
+    """Without the extra `test`: one line, before any group is written."""
+    code = f"import sys; sys.modules[{module!r}] = None; from kanref.golden.__main__ import main; main(['base', 'tucker'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr == f"the second routes need {module}, which is not installed: pip install 'kanref[test]'\n"

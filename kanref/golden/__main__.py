@@ -1,6 +1,7 @@
 """python -m kanref.golden [GROUP ...]: compute the golden vectors again and write their files."""
 
 import sys
+from importlib import import_module
 
 NEEDED = "mpmath", "tensorly"  # beside kanref's own requirements
 
@@ -15,6 +16,8 @@ def main(groups):
 
 
 def write(groups):
+    for name in NEEDED:  # before a file is written, not on the way
+        import_module(name)
     from kanref.golden import generate
 
     if unknown := [group for group in groups if group not in generate.GENERATORS]:
