@@ -38,7 +38,7 @@ from kanref.network import KAN, Layer
 from kanref.nodes import Nodes
 from kanref.optimize import schedules
 from kanref.symbolic import to_c, to_latex, to_numpy
-from kanref.tables import Encoded, Schema, Table, TableError, fit_schema, split, write_csv
+from kanref.tables import Encoded, Schema, Table, TableError, fit_schema, numbers_alone, split, write_csv
 from kanref.terms import Linear
 from kanref.weights import Full
 from kanref.words import aligned
@@ -469,7 +469,7 @@ def predict_table(model, table):
     """
     schema, lines = schema_of(model), {"line": np.array(table.lines)}
     if schema is None:
-        return Predicted({**lines, **_numbered(model, _numeric(model, table))}, [])
+        return Predicted({**lines, **_numbered(model, numbers_alone(table, model.width))}, [])
     data = schema.encode(table, labelled=False)
     f, notes, metrics = _outputs(model, data.X), list(map(str, data.report)), None
     if (bad := ~np.isfinite(f.reshape(len(f), -1)).all(1)).any():
@@ -490,29 +490,6 @@ def _numbered(model, X):
     if model.task in ("classification", "binary"):
         return {"predicted": f, **{f"P({c})": p for c, p in enumerate(model.probabilities(X).T)}}
     return {"predicted": f} if f.ndim == 1 else {f"predicted {o + 1}": column for o, column in enumerate(f.T)}
-
-
-def _numeric(model, table):
-    """A table as it stands, for a model that knows nothing of tables."""
-    n = model.width
-    if len(table.names) != n:
-        raise TableError(
-            f"the model was not made by `kanref fit` and knows no column names, so the table must have exactly its {n} "
-            f"inputs as columns, in order; it has {len(table.names)}: {', '.join(table.names)}"
-        )
-    X = np.empty((len(table), n))
-    for p, (name, column) in enumerate(zip(table.names, table.columns)):
-        for i, (cell, line) in enumerate(zip(column, table.lines)):
-            try:
-                X[i, p] = float(cell)
-            except ValueError:
-                X[i, p] = np.nan
-            if not np.isfinite(X[i, p]):
-                raise TableError(
-                    f"column {name!r}, line {line}: {cell!r} is no finite number; the model was not made by "
-                    "`kanref fit`, so it can neither fill missing values nor encode text"
-                )
-    return X
 
 
 # ---------------------------------------------------------------------------------------------------------- in words

@@ -135,6 +135,31 @@ def _checked_header(path, names):
     return names
 
 
+def numbers_alone(table, width):
+    """X (rows, width) of a table as it stands, for models that know nothing of tables: all columns, in order, finite numbers.
+
+    Raises `TableError` for another number of columns, and for a cell that is no finite number, by line.
+    """
+    if len(table.names) != width:
+        raise TableError(
+            f"the model was not made by `kanref fit` and knows no column names, so the table must have exactly its {width} "
+            f"inputs as columns, in order; it has {len(table.names)}: {', '.join(table.names)}"
+        )
+    X = np.empty((len(table), width))
+    for p, (name, column) in enumerate(zip(table.names, table.columns)):
+        for i, (cell, line) in enumerate(zip(column, table.lines)):
+            try:
+                X[i, p] = float(cell)
+            except ValueError:
+                X[i, p] = np.nan
+            if not np.isfinite(X[i, p]):
+                raise TableError(
+                    f"column {name!r}, line {line}: {cell!r} is no finite number; the model was not made by "
+                    "`kanref fit`, so it can neither fill missing values nor encode text"
+                )
+    return X
+
+
 def write_csv(path, names, columns):
     """Write named columns of equal length; floats with the fewest digits that give them back.
 

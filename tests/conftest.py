@@ -34,3 +34,14 @@ def threads_agree():
         assert run.stdout == "2 threads agree\n", run.stderr
 
     return agree
+
+
+@pytest.fixture
+def torch(tmp_path, monkeypatch):
+    """torch in float64, where it is installed; pykan writes into the current directory."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield torch
+    torch.set_default_dtype(before)

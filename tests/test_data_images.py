@@ -128,30 +128,30 @@ def test_damaged_gzip_streams_are_refused(tmp_path, damage):
         images.read_idx(tmp_path / "damaged.gz")
 
 
+def refused_within_bounds(path, message):
+    """A ValueError, before more than a few chunks of memory are taken."""
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=message):
+        images.read_idx(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * images.CHUNK
+
+
 @pytest.mark.parametrize("end", ["", ".gz"])
 @pytest.mark.parametrize("sizes", [(2**32 - 1,) * 3, (60000, 28, 28), (2**32 - 1,)])
 def test_huge_sizes_in_a_header_allocate_nothing(tmp_path, sizes, end):
     content = struct.pack(f">HBB{len(sizes)}I", 0, 14, len(sizes), *sizes) + bytes(100)
     path = tmp_path / f"huge{end}"
     path.write_bytes(gzip.compress(content) if end else content)
-    tracemalloc.start()
-    with pytest.raises(ValueError, match="float64 entries, but 100 are there"):
-        images.read_idx(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 4 * images.CHUNK
+    refused_within_bounds(path, "float64 entries, but 100 are there")
 
 
 def test_what_follows_a_small_header_is_not_unpacked(tmp_path):
     """A stream of 64 MB behind a header of 12 bytes of entries is left where it is."""
     path = tmp_path / "bomb.gz"
     path.write_bytes(gzip.compress(GOOD + bytes(2**26), 1))
-    tracemalloc.start()
-    with pytest.raises(ValueError, match="more follow"):
-        images.read_idx(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 4 * images.CHUNK
+    refused_within_bounds(path, "more follow")
 
 
 # ------------------------------------------------------------------------------------------------------ four files

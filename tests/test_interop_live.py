@@ -27,17 +27,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture
-def torch(tmp_path, monkeypatch):
-    """torch in float64; pykan writes into the current directory."""
-    torch = pytest.importorskip("torch")
-    monkeypatch.chdir(tmp_path)
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield torch
-    torch.set_default_dtype(before)
-
-
-@pytest.fixture
 def kan2(torch):
     """pykan 0.2."""
     peer = pytest.importorskip("kan")

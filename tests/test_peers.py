@@ -186,17 +186,6 @@ def test_the_cases_cover_what_they_claim():
 # ------------------------------------------------------------------------------------------------------ the peers, live
 
 
-@pytest.fixture
-def torch(tmp_path, monkeypatch):
-    """torch in float64; pykan writes into the current directory."""
-    torch = pytest.importorskip("torch")
-    monkeypatch.chdir(tmp_path)
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield torch
-    torch.set_default_dtype(before)
-
-
 def numbers_of(torch, model, rng, inputs, outputs):
     """x, target, and what autograd says about the mean squared error, under the names of a case."""
     x, target = rng.normal(0, 0.8, (30, inputs)), rng.normal(size=(30, outputs))

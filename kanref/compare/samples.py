@@ -7,7 +7,7 @@ import numpy as np
 from kanref import arrays as border
 from kanref.bases import BSpline, MinMax
 from kanref.free_knots import FreeKnots
-from kanref.tables import Table, TableError
+from kanref.tables import Table, TableError, numbers_alone
 
 SAMPLES = 256  # at random
 MARGIN = 0.05  # of the box, for points outside
@@ -75,7 +75,7 @@ def _read(models, table):
     schemas = [schema_of(model) for model in models]
     read = [None if schema is None else schema.encode(table, labelled=False).X for schema in schemas]
     first = next((X for X in read if X is not None), None)
-    X = tuple((_numbers(table, models[0].width) if first is None else first) if own is None else own for own in read)
+    X = tuple((numbers_alone(table, models[0].width) if first is None else first) if own is None else own for own in read)
     for model, own in zip(models, X):
         if own.shape[1] != model.width:
             raise TableError(f"the table gives {own.shape[1]} inputs, but the model takes {model.width}; name a table that fits")
@@ -85,19 +85,3 @@ def _read(models, table):
     if None not in schemas and all(schema.task == "regression" for schema in schemas):
         units = tuple((schema.std, schema.mean) for schema in schemas)
     return Samples(X, words, units if len(models) == 2 else None, tuple(schemas))
-
-
-def _numbers(table, width):
-    """A table of numbers alone, as the columns of X stand."""
-    if len(table.names) != width:
-        raise TableError(
-            f"the models know no column names, so the table must have exactly their {width} inputs as columns, in order; it has "
-            f"{len(table.names)}: {', '.join(table.names)}"
-        )
-    X = np.empty((len(table), width))
-    for p, (name, column) in enumerate(zip(table.names, table.columns)):
-        try:
-            X[:, p] = [float(cell) for cell in column]
-        except ValueError as error:
-            raise TableError(f"column {name!r} holds what is no number ({error}), and the models know no categories") from None
-    return X
