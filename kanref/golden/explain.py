@@ -15,10 +15,12 @@ from kanref.conventions import half_open as wiped
 from kanref.golden.protocol import AFFINE, OPERATIONS, TUCKER
 from kanref.golden.protocol import objective as function
 from kanref.golden.second import FUNCTIONS
+from kanref.grids.rules import RULES
+from kanref.sparsify.attribution import METHODS, SCORES
+from kanref.sparsify.metrics import METRICS
 
 NAMES = {0.5: "half", 2.0: "twice", -1.0: "minus"}
 OUTSIDE = "zero", "linear", "clamp"
-RULES = "kanref", "pykan", "pykan-0.0", "jaxkan", "efficient"
 KNOWN = {  # words of an explanation: who gives such answers, and the row of `kanref.ledger` that shows it
     "0/0 in one term wipes out the sum": "pykan 0.2.8 (ledger B1)",
     "without a guard for 0/0": "efficient-kan and jaxKAN (ledger B2)",
@@ -31,7 +33,6 @@ KNOWN = {  # words of an explanation: who gives such answers, and the row of `ka
     "magnitudes that no gradient passes": "pykan 0.2.8 with edge_forward_sum",
     "refused where edges get scores": "by pykan 0.2.8 (RuntimeError)",
 }
-METRICS = "paper", "pykan-0.0", "edge_forward_spline_n", "edge_forward_sum", "edge_forward_spline_u", "efficient-kan"
 
 
 @np.errstate(all="ignore")
@@ -243,7 +244,7 @@ def questions(operation, inputs):
         yield "mix 1 (uniform)", {"mix": 1.0}
         yield "mix 0 (adaptive)", {"mix": 0.0}
     if operation in ("magnitudes", "penalty"):
-        yield from ((f"metric {m!r}", {"metric": m}) for m in METRICS if m != inputs["metric"])
+        yield from ((f"metric {m!r}", {"metric": m}) for m in (*METRICS, *SCORES) if m != inputs["metric"])
     if operation == "penalty":
         yield "an entropy in bits (log2) for the natural one", {"entropy": inputs["entropy"] / np.log(2)}
         yield "a natural entropy for the one in bits", {"entropy": inputs["entropy"] * np.log(2)}
@@ -253,7 +254,7 @@ def questions(operation, inputs):
     if operation == "residual":
         yield from ((f"{part} with the other sign", {part: -inputs[part]}) for part in ("coefficient", "forcing"))
     if operation == "attribution":
-        yield from ((f"method {m!r}", {"method": m}) for m in ("backward", "paper") if m != inputs["method"])
+        yield from ((f"method {m!r}", {"method": m}) for m in METHODS if m != inputs["method"])
     if operation in ("gradient", "loss"):
         key = "loss" if operation == "gradient" else "name"
         yield from ((f"the loss {n!r}", {key: n}) for n in ("mse", "mae") if n != inputs[key])
